@@ -1,0 +1,130 @@
+"""CloudEvents 1.0, structured JSON: how an event looks to any subscriber in any language.
+
+Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
+`hcsnode` is our extension attribute. `data` stays raw until the kind is known, so an envelope of a
+newer kind can still be read, counted and skipped.
+"""
+
+import datetime
+from typing import Literal, TypeVar
+
+import msgspec
+
+from hcs_bus.errors import PoisonEventError, UnknownKindError
+from hcs_bus.events import DECISION_KINDS, FACT_KINDS, Decision, Fact, Fault
+from hcs_bus.names import NANOSECONDS_PER_SECOND, NodeName
+from hcs_bus.subjects import decision_subject, fact_subject
+
+CONTENT_TYPE = "application/cloudevents+json"
+TYPE_PREFIX = "io.hcs."
+TYPE_VERSION = ".v1"
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """The CloudEvents attributes; `data` is the payload's JSON."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: str  # <source token>/<incarnation>/<n>: given once, kept through spool and resends
+    source: str
+    type: str  # io.hcs.<fact|decision>.<kind>.v<n>
+    subject: str  # the bus subject
+    time: str  # RFC 3339, UTC, nanoseconds
+    hcsnode: NodeName
+    datacontenttype: str = "application/json"
+    data: msgspec.Raw
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes over the wire: where to, under which id (for de-duplication), and the bytes."""
+
+    subject: str
+    id: str
+    payload: bytes
+
+
+T = TypeVar("T")
+
+ENCODER = msgspec.json.Encoder()
+ENVELOPE_DECODER = msgspec.json.Decoder(Envelope)
+FACT_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in FACT_KINDS.items()}
+DECISION_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in DECISION_KINDS.items()}
+KIND_OF_FACT = {struct: kind for kind, struct in FACT_KINDS.items()}
+KIND_OF_DECISION = {struct: kind for kind, struct in DECISION_KINDS.items()}
+
+
+def rfc3339(at_ns: int) -> str:
+    """Return nanoseconds since the epoch as RFC 3339 in UTC, nothing rounded."""
+    seconds, nanoseconds = divmod(at_ns, NANOSECONDS_PER_SECOND)
+    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
+
+
+def encode_fact(fact: Fact, *, node: NodeName, event_id: str, source: str) -> Message:
+    """Wrap a fact; its subject follows from its kind, node and severity."""
+    kind = KIND_OF_FACT[type(fact)]
+    severity = fact.severity if isinstance(fact, Fault) else None
+    subject = fact_subject(kind, node, severity)
+    return _message(f"fact.{kind}", subject, fact, node=node, event_id=event_id, source=source)
+
+
+def encode_decision(decision: Decision, *, event_id: str, source: str) -> Message:
+    """Wrap a decision."""
+    kind = KIND_OF_DECISION[type(decision)]
+    subject = decision_subject(kind, decision.node)
+    return _message(
+        f"decision.{kind}", subject, decision, node=decision.node, event_id=event_id, source=source
+    )
+
+
+def _message(
+    word: str, subject: str, event: Fact | Decision, *, node: NodeName, event_id: str, source: str
+) -> Message:
+    envelope = Envelope(
+        id=event_id,
+        source=source,
+        type=f"{TYPE_PREFIX}{word}{TYPE_VERSION}",
+        subject=subject,
+        time=rfc3339(event.at_ns),
+        hcsnode=node,
+        data=msgspec.Raw(ENCODER.encode(event)),
+    )
+    return Message(subject=subject, id=event_id, payload=ENCODER.encode(envelope))
+
+
+def decode_envelope(payload: bytes) -> Envelope:
+    """Read the envelope alone.
+
+    Raises:
+        PoisonEventError: not a CloudEvent of ours.
+    """
+    try:
+        return ENVELOPE_DECODER.decode(payload)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise PoisonEventError(f"envelope: {error}") from error
+
+
+def decode_fact(envelope: Envelope) -> Fact:
+    """Read a fact's payload.
+
+    Raises:
+        UnknownKindError: a kind or version this release does not know.
+        PoisonEventError: the payload does not fit its kind.
+    """
+    return _decode(envelope, "fact.", FACT_DECODERS)
+
+
+def decode_decision(envelope: Envelope) -> Decision:
+    """Read a decision's payload; raises as `decode_fact` does."""
+    return _decode(envelope, "decision.", DECISION_DECODERS)
+
+
+def _decode(envelope: Envelope, word: str, decoders: dict[str, msgspec.json.Decoder[T]]) -> T:
+    head = TYPE_PREFIX + word
+    kind = envelope.type.removeprefix(head).removesuffix(TYPE_VERSION)
+    decoder = decoders.get(kind)
+    if decoder is None or envelope.type != f"{head}{kind}{TYPE_VERSION}":
+        raise UnknownKindError(f"type {envelope.type!r} is not known to this release")
+    try:
+        return decoder.decode(envelope.data)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise PoisonEventError(f"{envelope.type}: {error}") from error

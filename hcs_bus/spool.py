@@ -1,0 +1,130 @@
+"""An agent's memory while the bus is away: append first, publish later, forget on acknowledgement.
+
+One SQLite file per agent (write-ahead log, every append synced), because a half-written record
+after a power cut is a problem that SQLite has solved. The spool gives each event its id,
+`<node>/<incarnation>/<n>`: `incarnation` is the spool's own, so ids go on across agent restarts
+and start anew, never repeating, when the spool was lost. A full spool drops the oldest events that
+the next ones supersede (heartbeats, usage), never faults, and counts what it dropped.
+"""
+
+import secrets
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from hcs_bus.envelope import Message, encode_fact
+from hcs_bus.errors import SpoolFullError
+from hcs_bus.events import Fact, Heartbeat, Quota
+from hcs_bus.names import NodeName
+
+SPOOL_ENTRIES_MAX = 100_000  # about 60 MB; three days of heartbeats and usage of a busy node
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS entry (
+    n INTEGER PRIMARY KEY AUTOINCREMENT,
+    subject TEXT NOT NULL,
+    id TEXT NOT NULL,
+    superseded INTEGER NOT NULL,  -- 1: a later event of this kind makes it worthless
+    payload BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS identity (incarnation TEXT NOT NULL, dropped INTEGER NOT NULL);
+"""
+
+
+class SpoolEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that waits for its acknowledgement."""
+
+    n: int
+    message: Message
+
+
+class Spool:
+    """The queue of one node's events, on disk. Not thread-safe: one event loop owns it."""
+
+    def __init__(
+        self, directory: Path, *, node: NodeName, entries_max: int = SPOOL_ENTRIES_MAX
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._node = node
+        self._entries_max = entries_max
+        self._database = sqlite3.connect(directory / "spool.sqlite", isolation_level=None)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.executescript(SCHEMA)
+        self._incarnation = self._load_incarnation()
+        self._length: int = self._scalar("SELECT count(*) FROM entry")
+
+    @property
+    def dropped(self) -> int:
+        """Events given up because the spool was full, since it was made."""
+        return self._scalar("SELECT dropped FROM identity")
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, fact: Fact) -> Message:
+        """Store a fact durably and return its message, id given.
+
+        Raises:
+            SpoolFullError: full, and nothing in it may be dropped.
+        """
+        if self._length >= self._entries_max:
+            self._drop_oldest()
+        n = 1 + self._scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
+        event_id = f"{self._node}/{self._incarnation}/{n}"
+        source = f"/hcs/agent/{self._node}"
+        message = encode_fact(fact, node=self._node, event_id=event_id, source=source)
+        self._database.execute(
+            "INSERT INTO entry (n, subject, id, superseded, payload) VALUES (?, ?, ?, ?, ?)",
+            (n, message.subject, message.id, int(_superseded(fact)), message.payload),
+        )
+        self._length += 1
+        return message
+
+    def pending(self, limit: int) -> list[SpoolEntry]:
+        """Return the oldest entries that are not acknowledged."""
+        rows = self._database.execute(
+            "SELECT n, subject, id, payload FROM entry ORDER BY n LIMIT ?", (limit,)
+        )
+        return [
+            SpoolEntry(n=n, message=Message(subject=subject, id=event_id, payload=payload))
+            for n, subject, event_id, payload in rows
+        ]
+
+    def acknowledge(self, entries: list[SpoolEntry]) -> None:
+        """Forget entries: the bus has them."""
+        cursor = self._database.executemany(
+            "DELETE FROM entry WHERE n = ?", [(entry.n,) for entry in entries]
+        )
+        self._length -= cursor.rowcount
+
+    def close(self) -> None:
+        """Close the file; everything appended is on disk already."""
+        self._database.close()
+
+    def _load_incarnation(self) -> str:
+        row = self._database.execute("SELECT incarnation FROM identity").fetchone()
+        if row is not None:
+            return str(row[0])
+        incarnation = secrets.token_hex(6)
+        self._database.execute("INSERT INTO identity VALUES (?, 0)", (incarnation,))
+        return incarnation
+
+    def _drop_oldest(self) -> None:
+        cursor = self._database.execute(
+            "DELETE FROM entry WHERE n = (SELECT min(n) FROM entry WHERE superseded = 1)"
+        )
+        if cursor.rowcount == 0:
+            raise SpoolFullError(
+                f"spool of {self._node} holds {self._length} events and none may be dropped"
+            )
+        self._database.execute("UPDATE identity SET dropped = dropped + 1")
+        self._length -= 1
+
+    def _scalar(self, query: str) -> int:
+        return int(self._database.execute(query).fetchone()[0])
+
+
+def _superseded(fact: Fact) -> bool:
+    return isinstance(fact, Heartbeat | Quota)

@@ -1,0 +1,1 @@
+"""The control plane: pure fold, policy and placement; projector and store at the rim."""

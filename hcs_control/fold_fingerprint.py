@@ -1,0 +1,98 @@
+"""Folds a node's fingerprint: the whole truth about its cards, so what it omits is gone."""
+
+import msgspec
+
+from hcs_bus.errors import PoisonEventError
+from hcs_bus.events import DeviceFingerprint, Fingerprint
+from hcs_bus.names import NodeName, StreamSeq
+from hcs_control.fleet import Fleet
+from hcs_control.rows import Change, DeviceLinkRow, DeviceRow, NodeRow, Removed
+
+
+def fold_fingerprint(
+    fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Fingerprint
+) -> list[Change]:
+    """Return the rows that a fingerprint changes.
+
+    Raises:
+        PoisonEventError: one card is listed twice.
+    """
+    named = {device.device_id for device in fact.devices}
+    if len(named) != len(fact.devices):
+        raise PoisonEventError(f"fingerprint of {node} lists a device twice")
+    changes: list[Change] = [_node_row(fleet, seq, node, fact)]
+    for device in fact.devices:
+        changes.append(_device_row(fleet, seq, node, device))
+        changes.extend(_link_changes(fleet, seq, device))
+    for device_id in sorted(fleet.device_ids_of_node.get(node, set()) - named):
+        row = fleet.devices[device_id]
+        if row.present:
+            changes.append(msgspec.structs.replace(row, seq=seq, present=False))
+    return changes
+
+
+def _node_row(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Fingerprint) -> NodeRow:
+    before = fleet.nodes.get(node) or NodeRow(seq=seq, node_name=node)
+    reports = (
+        f"{report.vendor}: {report.state}" + (f" ({report.detail})" if report.detail else "")
+        for report in fact.detectors
+    )
+    return msgspec.structs.replace(
+        before,
+        seq=seq,
+        agent_version=fact.agent_version,
+        detectors="; ".join(reports),
+        fingerprint_at_ns=fact.at_ns,
+    )
+
+
+def _device_row(
+    fleet: Fleet, seq: StreamSeq, node: NodeName, device: DeviceFingerprint
+) -> DeviceRow:
+    before = fleet.devices.get(device.device_id)
+    row = DeviceRow(
+        seq=seq,
+        device_id=device.device_id,
+        node_name=node,
+        vendor=device.vendor,
+        model=device.model,
+        device_index=device.index,
+        pci_address=device.pci_address,
+        numa_node=device.numa_node,
+        vram_bytes=device.vram_bytes,
+        memory_bandwidth_gbytes_s=device.memory_bandwidth_gbytes_s,
+        fp16_gflops=device.fp16_gflops,
+        fp32_gflops=device.fp32_gflops,
+        driver_version=device.driver_version,
+    )
+    if before is None:
+        return row
+    return msgspec.structs.replace(
+        row,
+        health=before.health,
+        vram_allocated_bytes=before.vram_allocated_bytes,
+        fp16_allocated_gflops=before.fp16_allocated_gflops,
+        overcommitted=before.vram_allocated_bytes > row.vram_bytes
+        or before.fp16_allocated_gflops > row.fp16_gflops,
+    )
+
+
+def _link_changes(fleet: Fleet, seq: StreamSeq, device: DeviceFingerprint) -> list[Change]:
+    before = fleet.links_of_device.get(device.device_id, {})
+    changes: list[Change] = []
+    for link in device.links:
+        row = DeviceLinkRow(
+            seq=seq,
+            device_id=device.device_id,
+            peer_device_id=link.peer,
+            link_type=link.type,
+            lanes=link.lanes,
+            bandwidth_gbytes_s=link.bandwidth_gbytes_s,
+        )
+        known = before.get(link.peer)
+        if known is None or msgspec.structs.replace(known, seq=seq) != row:
+            changes.append(row)
+    named = {link.peer for link in device.links}
+    gone = sorted(before.keys() - named)
+    changes.extend(Removed(DeviceLinkRow, (device.device_id, peer)) for peer in gone)
+    return changes

@@ -1,0 +1,241 @@
+"""The projector: reads facts in order, folds them, commits rows, decisions and position as one.
+
+It keeps no state of its own that matters. Whatever goes wrong between two commits (a crash, a
+database that went away, another projector that was faster), it loads the projection again and
+continues behind the position found there. Decisions leave through the outbox: committed first,
+published after, under an id derived from the log, so a crash in between publishes late, not twice.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+import structlog
+
+from hcs_bus.envelope import Envelope, decode_envelope, decode_fact, encode_decision, encode_fact
+from hcs_bus.errors import LogGapError, PoisonEventError, TransientError, UnknownKindError
+from hcs_bus.events import Decision, Fact, Tick
+from hcs_bus.names import StreamSeq
+from hcs_bus.port import Bus, Record
+from hcs_bus.subjects import CLUSTER_NODE, FACTS_STREAM, parse_subject
+from hcs_control.fleet import Fleet
+from hcs_control.fold import fold
+from hcs_control.metrics import ProjectorMetrics
+from hcs_control.policy import Policy
+from hcs_control.rows import AnyRow, Change, RowKey
+from hcs_control.store.port import (
+    Batch,
+    FencedError,
+    OutboxDecision,
+    ParkedEvent,
+    Store,
+    StoreUnavailableError,
+    change_key,
+)
+
+LOG = structlog.get_logger()
+
+BATCH_RECORDS_MAX = 1_000  # one transaction's worth
+FETCH_TIMEOUT_S = 1.0
+TICK_INTERVAL_S = 1.0
+RETRY_S = 0.5
+OUTBOX_BATCH_MAX = 200
+OUTBOX_RETRY_S = 0.5
+SOURCE = "/hcs/projector"
+
+
+class BatchFolder:
+    """Folds the records of one batch onto a fleet and gathers what has to be written."""
+
+    def __init__(self, fleet: Fleet, policy: Policy, metrics: ProjectorMetrics) -> None:
+        self._fleet = fleet
+        self._policy = policy
+        self._metrics = metrics
+        self.changes: dict[tuple[type[AnyRow], RowKey], Change] = {}
+        self.decisions: list[OutboxDecision] = []
+        self.parked: list[ParkedEvent] = []
+
+    def add(self, record: Record) -> None:
+        """Fold one record; what cannot be folded is parked or counted, never fatal."""
+        try:
+            envelope, fact = _decode(record)
+            folded = fold(self._fleet, self._policy, record.seq, envelope, fact)
+        except UnknownKindError as error:
+            self._metrics.unknown.inc()
+            LOG.info("unknown_kind_skipped", seq=record.seq, detail=str(error))
+            return
+        except PoisonEventError as error:
+            self._metrics.parked.inc()
+            LOG.warning("event_parked", seq=record.seq, subject=record.subject, reason=str(error))
+            self.parked.append(
+                ParkedEvent(
+                    stream_seq=record.seq,
+                    subject=record.subject,
+                    reason=str(error),
+                    payload=record.payload,
+                )
+            )
+            return
+        if folded.duplicate:
+            self._metrics.duplicates.inc()
+        self._metrics.folded.labels(kind=type(fact).__name__.lower()).inc()
+        self._fleet.apply(folded.changes)
+        self.changes.update({change_key(change): change for change in folded.changes})
+        for decision in folded.decisions:
+            self.decisions.append(_outbox_decision(record.seq, decision))
+
+
+def _decode(record: Record) -> tuple[Envelope, Fact]:
+    subject = parse_subject(record.subject)
+    envelope = decode_envelope(record.payload)
+    if envelope.hcsnode != subject.node:
+        raise PoisonEventError(
+            f"hcsnode {envelope.hcsnode!r} was published under the subject of {subject.node!r}"
+        )
+    return envelope, decode_fact(envelope)
+
+
+def _outbox_decision(seq: StreamSeq, decision: Decision) -> OutboxDecision:
+    kind = type(decision).__name__.lower()
+    event_id = f"projector/{kind}/{decision.device_id}/{seq}"
+    message = encode_decision(decision, event_id=event_id, source=SOURCE)
+    return OutboxDecision(fact_seq=seq, message=message)
+
+
+class Projector:
+    """One projector; any number may run, the store lets one commit at a time."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        policy: Policy,
+        metrics: ProjectorMetrics,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._policy = policy
+        self._metrics = metrics
+        self._clock_ns = clock_ns
+        self._outbox_work = asyncio.Event()  # means: "the outbox may hold something"
+        self._outbox_work.set()
+        self.position = StreamSeq(0)
+        self.caught_up = False
+
+    async def run(self) -> NoReturn:
+        """Project until cancelled.
+
+        Raises:
+            LogGapError: facts are missing from the log; the projection cannot go on.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish_outbox())
+            tasks.create_task(self._tick())
+            tasks.create_task(self._project())
+        raise AssertionError("the loops above never end by themselves")
+
+    async def _project(self) -> None:
+        while True:
+            try:
+                await self.project_until_interrupted()
+            except FencedError as error:
+                self._metrics.fenced.inc()
+                LOG.warning("fenced", detail=str(error))
+            except (StoreUnavailableError, TransientError) as error:
+                LOG.warning("projecting_interrupted", detail=str(error))
+                await asyncio.sleep(RETRY_S)
+            self.caught_up = False
+
+    async def project_until_interrupted(self) -> None:
+        """Load, then fold batch after batch; returns only by an exception."""
+        loaded = await self._store.load()
+        self.position = loaded.position
+        await self._refuse_gap()
+        follower = await self._bus.follow(FACTS_STREAM, after=loaded.position)
+        LOG.info("projecting", position=loaded.position, devices=len(loaded.fleet.devices))
+        try:
+            while True:
+                records = await follower.fetch(limit=BATCH_RECORDS_MAX, timeout_s=FETCH_TIMEOUT_S)
+                if records:
+                    await self._project_batch(loaded.fleet, records)
+                self.caught_up = len(records) < BATCH_RECORDS_MAX
+        finally:
+            await follower.close()
+
+    async def _refuse_gap(self) -> None:
+        state = await self._bus.stream_state(FACTS_STREAM)
+        if state.first_seq > self.position + 1:
+            raise LogGapError(
+                f"{FACTS_STREAM} begins at {state.first_seq}, but the projection stands at "
+                f"{self.position}: facts in between were lost. Restore the stream from a backup, "
+                "or rebuild the projection from agents in an empty database"
+            )
+        if state.last_seq < self.position:
+            raise LogGapError(
+                f"{FACTS_STREAM} ends at {state.last_seq}, before the projection's position "
+                f"{self.position}: this is not the stream that was projected"
+            )
+
+    async def _project_batch(self, fleet: Fleet, records: list[Record]) -> None:
+        folder = BatchFolder(fleet, self._policy, self._metrics)
+        position = self.position
+        for record in records:
+            if record.seq != position + 1:
+                raise LogGapError(f"{FACTS_STREAM} jumps from {position} to {record.seq}")
+            folder.add(record)
+            position = record.seq
+        await self._store.commit(
+            Batch(
+                position_from=self.position,
+                position_to=position,
+                changes=folder.changes,
+                decisions=folder.decisions,
+                parked=folder.parked,
+            )
+        )
+        self.position = position
+        self._metrics.position.set(position)
+        if folder.decisions:
+            self._outbox_work.set()
+
+    async def _publish_outbox(self) -> None:
+        while True:
+            await self._outbox_work.wait()
+            self._outbox_work.clear()
+            try:
+                if not await self.publish_outbox_once():
+                    continue
+            except StoreUnavailableError as error:
+                LOG.warning("outbox_waits", detail=str(error))
+            await asyncio.sleep(OUTBOX_RETRY_S)
+            self._outbox_work.set()
+
+    async def publish_outbox_once(self) -> bool:
+        """Publish what waits; true when something is left for another try."""
+        waiting = await self._store.unpublished(OUTBOX_BATCH_MAX)
+        if not waiting:
+            return False
+        acks = await self._bus.publish_many([decision.message for decision in waiting])
+        published = {
+            decision.message.id: ack.seq
+            for decision, ack in zip(waiting, acks, strict=True)
+            if ack is not None
+        }
+        if published:
+            await self._store.mark_published(published)
+            self._metrics.decisions.inc(len(published))
+        return len(published) < len(waiting) or len(waiting) == OUTBOX_BATCH_MAX
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_INTERVAL_S)
+            at_ns = self._clock_ns()
+            # Two projectors tick under the same id within one second; the server keeps one.
+            event_id = f"tick/{at_ns // 1_000_000_000}"
+            tick = encode_fact(
+                Tick(at_ns=at_ns), node=CLUSTER_NODE, event_id=event_id, source=SOURCE
+            )
+            await self._bus.publish_many([tick])

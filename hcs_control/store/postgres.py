@@ -1,0 +1,216 @@
+"""The store on PostgreSQL: SQLAlchemy Core over asyncpg."""
+
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import msgspec
+from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from hcs_bus.envelope import Message
+from hcs_bus.events import AllocationState
+from hcs_bus.names import StreamSeq
+from hcs_control.fleet import Fleet
+from hcs_control.rows import AnyRow, Change, Removed, RowKey
+from hcs_control.store.port import (
+    Batch,
+    FencedError,
+    Loaded,
+    OutboxDecision,
+    StoreUnavailableError,
+)
+from hcs_control.store.tables import (
+    ALLOCATION,
+    DECISION_OUTBOX,
+    ISOLATION,
+    PARKED_EVENT,
+    PROJECTION_POSITION,
+    TABLE_OF_ROW,
+)
+from hcs_control.store.unnest import (
+    delete_statement,
+    key_parameters,
+    row_parameters,
+    upsert_statement,
+)
+
+CONSUMER = "projector"
+CONNECTIONS_MAX = 3  # one folds, one publishes the outbox, one to spare
+CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 30.0
+
+LIVE_ROWS_ONLY = {
+    ISOLATION: ISOLATION.c.released_seq.is_(None),
+    ALLOCATION: ALLOCATION.c.state != AllocationState.RELEASED.value,
+}
+
+
+@contextlib.contextmanager
+def wrap_exceptions() -> Iterator[None]:
+    """Turn the driver's errors into `StoreUnavailableError`."""
+    try:
+        yield
+    except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+
+
+class PostgresStore:
+    """The port on one engine."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def load(self) -> Loaded:
+        """Read everything live in one repeatable-read snapshot; see the port."""
+        fleet = Fleet()
+        async with self._snapshot() as connection:
+            for row_type, table in TABLE_OF_ROW.items():
+                fleet.apply(await _read_rows(connection, row_type, table))
+            position = await connection.scalar(
+                select(PROJECTION_POSITION.c.stream_seq).where(
+                    PROJECTION_POSITION.c.consumer == CONSUMER
+                )
+            )
+            decision_seq = await connection.scalar(
+                select(func.max(DECISION_OUTBOX.c.published_seq))
+            )
+        return Loaded(
+            fleet=fleet,
+            position=StreamSeq(position or 0),
+            decision_seq=StreamSeq(decision_seq or 0),
+        )
+
+    async def commit(self, batch: Batch) -> None:
+        """Fence, then write everything in one transaction; see the port."""
+        with wrap_exceptions():
+            async with self._engine.begin() as connection:
+                await _advance(connection, batch)
+                await _write_changes(connection, batch.changes)
+                await _write_outbox(connection, batch)
+                await _write_parked(connection, batch)
+
+    async def unpublished(self, limit: int) -> list[OutboxDecision]:
+        """Read the outbox; see the port."""
+        query = (
+            select(DECISION_OUTBOX)
+            .where(DECISION_OUTBOX.c.published_seq.is_(None))
+            .order_by(DECISION_OUTBOX.c.fact_seq, DECISION_OUTBOX.c.decision_id)
+            .limit(limit)
+        )
+        with wrap_exceptions():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).all()
+        return [
+            OutboxDecision(
+                fact_seq=StreamSeq(row.fact_seq),
+                message=Message(subject=row.subject, id=row.decision_id, payload=row.payload),
+            )
+            for row in rows
+        ]
+
+    async def mark_published(self, published: dict[str, StreamSeq]) -> None:
+        """Write positions into the outbox; see the port."""
+        statement = (
+            update(DECISION_OUTBOX)
+            .where(DECISION_OUTBOX.c.decision_id == bindparam("id"))
+            .values(published_seq=bindparam("seq"))
+        )
+        parameters = [{"id": key, "seq": seq} for key, seq in published.items()]
+        with wrap_exceptions():
+            async with self._engine.begin() as connection:
+                await connection.execute(statement, parameters)
+
+    async def close(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
+
+    @contextlib.asynccontextmanager
+    async def _snapshot(self) -> AsyncIterator[AsyncConnection]:
+        with wrap_exceptions():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+                yield connection
+
+
+async def _read_rows(
+    connection: AsyncConnection, row_type: type[AnyRow], table: Table
+) -> list[AnyRow]:
+    query = select(table)
+    if table in LIVE_ROWS_ONLY:
+        query = query.where(LIVE_ROWS_ONLY[table])
+    names = [str(column.name) for column in table.columns]
+    found = await connection.execute(query)
+    # Not strict: the database gives strings and lists where rows hold enums and tuples.
+    return [
+        msgspec.convert(dict(zip(names, row, strict=True)), row_type, strict=False)
+        for row in found
+    ]
+
+
+async def _advance(connection: AsyncConnection, batch: Batch) -> None:
+    statement = (
+        update(PROJECTION_POSITION)
+        .where(
+            PROJECTION_POSITION.c.consumer == CONSUMER,
+            PROJECTION_POSITION.c.stream_seq == batch.position_from,
+        )
+        .values(stream_seq=batch.position_to)
+    )
+    if (await connection.execute(statement)).rowcount != 1:
+        raise FencedError(f"position is not {batch.position_from} any more")
+
+
+async def _write_changes(
+    connection: AsyncConnection, changes: dict[tuple[type[AnyRow], RowKey], Change]
+) -> None:
+    rows: dict[Table, list[AnyRow]] = defaultdict(list)
+    removed: dict[Table, list[RowKey]] = defaultdict(list)
+    for (row_type, key), change in changes.items():
+        table = TABLE_OF_ROW[row_type]
+        if isinstance(change, Removed):
+            removed[table].append(key)
+        else:
+            rows[table].append(change)
+    for table, keys in removed.items():
+        await connection.execute(delete_statement(table), key_parameters(table, keys))
+    for table, changed in rows.items():
+        await connection.execute(upsert_statement(table), row_parameters(table, changed))
+
+
+async def _write_outbox(connection: AsyncConnection, batch: Batch) -> None:
+    if batch.decisions:
+        await connection.execute(
+            insert(DECISION_OUTBOX),
+            [
+                {
+                    "decision_id": decision.message.id,
+                    "subject": decision.message.subject,
+                    "payload": decision.message.payload,
+                    "fact_seq": decision.fact_seq,
+                    "published_seq": None,
+                }
+                for decision in batch.decisions
+            ],
+        )
+
+
+async def _write_parked(connection: AsyncConnection, batch: Batch) -> None:
+    if batch.parked:
+        await connection.execute(
+            insert(PARKED_EVENT), [msgspec.structs.asdict(event) for event in batch.parked]
+        )
+
+
+def connect(database_url: str) -> PostgresStore:
+    """Return a store on `postgresql+asyncpg://…`; it connects when first used."""
+    engine = create_async_engine(
+        database_url,
+        pool_size=CONNECTIONS_MAX,
+        max_overflow=0,
+        pool_pre_ping=True,
+        connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S},
+    )
+    return PostgresStore(engine)

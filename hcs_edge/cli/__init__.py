@@ -1,0 +1,1 @@
+"""The `hcs` command. One module per group of subcommands; `main` ties them together."""

@@ -1,0 +1,161 @@
+"""`hcs watch|inventory|dsn`: what people and scripts read. Nothing here changes anything."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from hcs_bus import jetstream
+from hcs_bus.envelope import Envelope, decode_envelope
+from hcs_bus.errors import BusError, PoisonEventError
+from hcs_bus.names import StreamSeq
+from hcs_bus.port import Record
+from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM
+from hcs_control.store.port import StoreError
+from hcs_control.store.readmodel import InventoryRow
+from hcs_control.store.readmodel import inventory as read_inventory
+from hcs_edge.cli.runtime import EXIT_FAILED
+from hcs_edge.local import connection
+from hcs_edge.local.errors import LocalClusterError
+from hcs_edge.local.home import Home
+
+T = TypeVar("T")
+
+OUTPUT = click.option(
+    "--output", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+KINDS_SHOWN = ("fault", "allocation", "isolate", "release")  # the others are many and dull
+KINDS = ("fingerprint", "heartbeat", "quota", "tick", *KINDS_SHOWN)
+DECISION_KINDS = ("isolate", "release")
+FETCH_RECORDS_MAX = 100
+FETCH_TIMEOUT_S = 1.0
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(main)
+    except KeyboardInterrupt:
+        sys.exit(0)
+    except (LocalClusterError, BusError, StoreError) as error:
+        click.echo(f"hcs: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+def _connection() -> connection.Connection:
+    try:
+        return connection.load(Home.from_environment())
+    except LocalClusterError as error:
+        click.echo(f"hcs: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+@click.command()
+def dsn() -> None:
+    """Print the read-only address of the projection's database.
+
+    Example: psql "$(hcs dsn)" -c 'SELECT * FROM free_capacity'
+    """
+    click.echo(_connection().database_url)
+
+
+@click.command()
+@click.option("--database-url", envvar="HCS_DATABASE_URL", help="Default: the local cluster's.")
+@OUTPUT
+def inventory(database_url: str | None, output: str) -> None:
+    """Show every card: what it is, what is free of it, and its health.
+
+    Example: hcs inventory --output json | jq '.[] | select(.health != "healthy")'
+    """
+    rows = _run(read_inventory(database_url or _connection().database_url))
+    if output == "json":
+        click.echo(msgspec.json.encode(rows))
+    else:
+        Console().print(_inventory_table(rows))
+
+
+def _inventory_table(rows: list[InventoryRow]) -> Table:
+    table = Table("NODE", "#", "VENDOR", "MODEL", "VRAM FREE", "TFLOPS FREE", "PODS", "HEALTH")
+    for row in rows:
+        vram = f"{row.vram_free_bytes / 1024**3:.0f}/{row.vram_bytes / 1024**3:.0f} GiB"
+        tflops = f"{row.fp16_free_tflops:.0f}/{row.fp16_tflops:.0f}"
+        health = f"{row.health} ({row.isolation_code})" if row.isolation_code else row.health
+        cells = (row.node_name, str(row.device_index), row.vendor, row.model, vram, tflops)
+        table.add_row(*cells, str(row.pods), health)
+    return table
+
+
+@click.command()
+@click.option("--nats-url", envvar="HCS_NATS_URL", help="Default: the local cluster's.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(KINDS),
+    default=KINDS_SHOWN,
+    show_default=True,
+    help="May be given more than once.",
+)
+@click.option("--node", default="*", help="Only this node.")
+@click.option("--all", "from_start", is_flag=True, help="Begin with the oldest event, not with now.")
+@OUTPUT
+def watch(
+    nats_url: str | None, kinds: tuple[str, ...], node: str, from_start: bool, output: str
+) -> None:
+    """Show events as they happen; with `--output json`, one CloudEvent a line.
+
+    Example: hcs watch --kind fault --kind isolate --output json
+    """
+    url = nats_url or _connection().nats_url
+    _run(_watch(url, kinds, node.replace(".", "_"), from_start=from_start, as_json=output == "json"))
+
+
+async def _watch(
+    url: str, kinds: tuple[str, ...], node_token: str, *, from_start: bool, as_json: bool
+) -> None:
+    bus = await jetstream.connect(url, name="watch")
+    facts = [kind for kind in kinds if kind not in DECISION_KINDS]
+    decisions = [kind for kind in kinds if kind in DECISION_KINDS]
+    subjects = {
+        FACTS_STREAM: [f"hcs.fact.{kind}.{node_token}" for kind in facts if kind != "fault"]
+        + [f"hcs.fact.fault.{node_token}.*" for kind in facts if kind == "fault"],
+        DECISIONS_STREAM: [f"hcs.decision.{kind}.{node_token}" for kind in decisions],
+    }
+    async with asyncio.TaskGroup() as tasks:
+        for stream, wanted in subjects.items():
+            if wanted:
+                tasks.create_task(_follow(bus, stream, wanted, from_start, as_json))
+
+
+async def _follow(
+    bus: jetstream.JetStreamBus,
+    stream: str,
+    subjects: list[str],
+    from_start: bool,
+    as_json: bool,
+) -> None:
+    after = StreamSeq(0) if from_start else (await bus.stream_state(stream)).last_seq
+    follower = await bus.follow(stream, after=after, subjects=subjects)
+    while True:
+        for record in await follower.fetch(limit=FETCH_RECORDS_MAX, timeout_s=FETCH_TIMEOUT_S):
+            # Flushed line by line: another program may be reading.
+            print(record.payload.decode() if as_json else _line(record), flush=True)
+
+
+def _line(record: Record) -> str:
+    try:
+        envelope = decode_envelope(record.payload)
+    except PoisonEventError as error:
+        return f"{record.seq:>8}  {record.subject}  unreadable: {error}"
+    kind = envelope.type.removeprefix("io.hcs.").removesuffix(".v1")
+    return f"{envelope.time[:23]}Z  {envelope.hcsnode:<12} {kind:<18} {_summary(envelope)}"
+
+
+def _summary(envelope: Envelope) -> str:
+    data = msgspec.json.decode(envelope.data)
+    names = ("device_id", "pod_name", "state", "code", "name", "severity", "rule", "evidence")
+    return "  ".join(str(data[name]) for name in (*names, "reason") if data.get(name))

@@ -1,0 +1,61 @@
+"""One real nats-server and one real PostgreSQL per session; empty streams and database per test."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from hcs_bus.jetstream import JetStreamBus
+from hcs_control.store import postgres
+from hcs_control.store.migrate import migrate
+from hcs_control.store.postgres import PostgresStore
+from tests.support.backend import Backend, start_backend, stop_backend
+
+_database_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[Backend]:
+    """Start both servers in a directory of their own."""
+    root = Path(tempfile.mkdtemp(prefix="hcs-it-"))
+    started = start_backend(root)
+    yield started
+    stop_backend(started)
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template_database(backend: Backend) -> str:
+    """Migrate one database; tests get copies of it, which are made in a few milliseconds."""
+    backend.create_database("hcs_template")
+    migrate(backend.database_url("hcs_template"))
+    return "hcs_template"
+
+
+@pytest.fixture
+def database_url(backend: Backend, template_database: str) -> str:
+    """Return the URL of a migrated database of the test's own."""
+    name = f"hcs_test_{next(_database_numbers)}"
+    backend.create_database(name, template=template_database)
+    return backend.database_url(name)
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[PostgresStore]:
+    """Return a store on the test's own database."""
+    made = postgres.connect(database_url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def bus(backend: Backend) -> AsyncIterator[JetStreamBus]:
+    """Return a connected bus with empty streams."""
+    made = await backend.connect_bus()
+    await made.ensure_streams()
+    yield made
+    await backend.delete_streams()
+    await made.close()

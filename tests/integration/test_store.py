@@ -1,0 +1,74 @@
+"""The store adapter against a real PostgreSQL, and the schema that the migrations make."""
+
+import pytest
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from hcs_control.policy import load_policy
+from hcs_control.store.migrate import migrate
+from hcs_control.store.port import StoreUnavailableError
+from hcs_control.store.postgres import connect
+from hcs_control.store.tables import METADATA
+from tests.support.backend import Backend
+from tests.support.facts import device, fingerprint
+from tests.support.folding import Folding
+from tests.support.store_contract import StoreContract
+
+
+class TestPostgresStore(StoreContract):
+    """The contract, on the real server."""
+
+
+async def test_the_migrated_schema_is_the_one_the_code_knows(database_url: str) -> None:
+    engine = create_async_engine(database_url)
+    async with engine.connect() as connection:
+        found = await connection.run_sync(
+            lambda sync: {
+                name: [column["name"] for column in inspect(sync).get_columns(name)]
+                for name in inspect(sync).get_table_names()
+            }
+        )
+    await engine.dispose()
+    found.pop("alembic_version")
+    known = {name: [column.name for column in table.columns] for name, table in METADATA.tables.items()}
+    assert found == known
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    migrate(database_url)
+
+
+async def test_the_database_itself_refuses_an_overcommitted_card(database_url: str) -> None:
+    store = connect(database_url)
+    folding = Folding(load_policy())
+    folding.add(fingerprint(device("d0", vram_gib=80)))
+    await store.commit(folding.batch())
+    await store.close()
+    engine = create_async_engine(database_url)
+    with pytest.raises(DBAPIError, match="device_not_overcommitted"):
+        async with engine.begin() as connection:
+            await connection.execute(
+                text("UPDATE device SET vram_allocated_bytes = vram_bytes + 1")
+            )
+    await engine.dispose()
+
+
+async def test_the_reader_reads_and_writes_nothing(backend: Backend, database_url: str) -> None:
+    owner = f"hcs:{backend.passwords['hcs']}"
+    reader = f"hcs_read:{backend.passwords['hcs_read']}"
+    engine = create_async_engine(database_url.replace(owner, reader))
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT * FROM inventory"))).all() == []
+        assert (await connection.execute(text("SELECT * FROM free_capacity"))).all() == []
+    with pytest.raises(DBAPIError, match="permission denied"):
+        async with engine.begin() as connection:
+            await connection.execute(text("DELETE FROM device"))
+    await engine.dispose()
+
+
+async def test_a_database_that_is_away_is_said_so() -> None:
+    store = connect("postgresql+asyncpg://hcs:x@127.0.0.1:1/hcs")
+    with pytest.raises(StoreUnavailableError):
+        await store.load()
+    await store.close()

@@ -1,0 +1,121 @@
+"""A nats-server and a PostgreSQL for tests, started the way `hcs up` starts them."""
+
+import asyncio
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import nats
+
+from hcs_bus import jetstream
+from hcs_bus.jetstream import JetStreamBus
+from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM
+from hcs_edge.local import cluster, passwords, process
+from hcs_edge.local.cluster import Cluster, Part
+from hcs_edge.local.home import Home
+
+PARTS = frozenset({Part.NATS, Part.POSTGRES})
+PORTS_NEEDED = 40  # the block that a cluster plans, whatever parts it starts
+
+
+class SilentProgress:
+    """Nobody watches."""
+
+    def started(self, what: str) -> None:
+        """Say nothing."""
+
+    def finished(self, what: str, duration_s: float) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Both servers, and how to reach and to hurt them."""
+
+    home: Home
+    ports: dict[str, int]
+    passwords: dict[str, str]
+
+    @property
+    def nats_url(self) -> str:
+        """URL of the user that may do everything."""
+        return f"nats://control:{self.passwords['control']}@127.0.0.1:{self.ports['nats']}"
+
+    def database_url(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
+        """URL of the owner."""
+        return self._url(scheme, "hcs", database)
+
+    def _url(self, scheme: str, user: str, database: str) -> str:
+        address = f"127.0.0.1:{self.ports['postgres']}"
+        return f"{scheme}://{user}:{self.passwords[user]}@{address}/{database}"
+
+    def create_database(self, name: str, *, template: str = "template1") -> None:
+        """Create a database that the owner owns."""
+
+        async def create() -> None:
+            connection = await asyncpg.connect(self._url("postgresql", "postgres", "postgres"))
+            await connection.execute(f"CREATE DATABASE {name} OWNER hcs TEMPLATE {template}")
+            await connection.close()
+
+        # A loop of its own: session fixtures run outside of any test's loop.
+        asyncio.run(create())
+
+    async def connect_bus(self) -> JetStreamBus:
+        """Connect as the user that may do everything."""
+        return await jetstream.connect(self.nats_url, name="test")
+
+    async def delete_streams(self) -> None:
+        """Leave an empty server for the next test."""
+        client = await nats.connect(self.nats_url)
+        for stream in (FACTS_STREAM, DECISIONS_STREAM):
+            await client.jetstream().delete_stream(stream)
+        await client.close()
+
+    def kill(self, name: str) -> None:
+        """`kill -9` a server."""
+        record = process.load(self.home.run, name)
+        assert record is not None and record.identity is not None
+        os.kill(record.identity.pid, signal.SIGKILL)
+        while process.is_running(record.identity):
+            pass
+
+    def restart(self, name: str) -> None:
+        """Start a killed server again, with the command it had."""
+        record = process.load(self.home.run, name)
+        assert record is not None
+        process.start(self.home.run, record.spec)
+
+
+def free_port_base(count: int = PORTS_NEEDED) -> int:
+    """Return the first of `count` neighbouring ports that nobody uses now."""
+    for base in range(20_000 + os.getpid() % 200 * 50, 60_000, count):
+        if all(_is_free(base + offset) for offset in range(count)):
+            return base
+    raise AssertionError("no free block of ports")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def start_backend(root: Path) -> Backend:
+    """Start both servers below `root`."""
+    home = Home(root)
+    made = cluster.up(
+        Cluster(home=home, fleet=(), port_base=free_port_base(), parts=PARTS), SilentProgress()
+    )
+    return Backend(home=home, ports=made.ports, passwords=passwords.ensure(home, ()))
+
+
+def stop_backend(backend: Backend) -> None:
+    """Stop both servers."""
+    cluster.down(backend.home, SilentProgress())

@@ -1,0 +1,137 @@
+"""Simulated nodes for tests: the libraries, a scenario file, and a detector in a process of its own.
+
+The dynamic linker reads `LD_LIBRARY_PATH` when a process starts, so whatever loads a simulated
+library is a child process. `python -m tests.support.simulated VENDOR` is that child: one command
+per line on its standard input (`scan`, `wait SECONDS`, `reopen`), one JSON line in answer.
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import structlog
+
+from hcs_agents.detectors.huawei import HuaweiDetector
+from hcs_agents.detectors.nvidia import NvidiaDetector
+from hcs_agents.detectors.port import Detector, DetectorError, FaultSignal
+from hcs_bus.events import DeviceFingerprint
+from hcs_bus.names import Vendor
+
+CHECKOUT = Path(__file__).parents[2]
+WAITS_MAX = 40  # of half a second each: far more than any fault takes
+
+
+def build_libraries() -> Path:
+    """Build the simulated management libraries and return their directory."""
+    targets = ["build/sim/libnvidia-ml.so.1", "build/sim/libdcmi.so"]
+    subprocess.run(["make", "-s", "-C", str(CHECKOUT / "c"), *targets], check=True)
+    return CHECKOUT / "c" / "build" / "sim"
+
+
+def environment(libraries: Path, scenario: Path | None) -> dict[str, str]:
+    """Return the environment of a process that shall see the simulated hardware."""
+    simulated = {"LD_LIBRARY_PATH": str(libraries), "PYTHONPATH": str(CHECKOUT)}
+    if scenario is not None:
+        simulated["HCS_SIM_SCENARIO"] = str(scenario)
+    return {**os.environ, **simulated}
+
+
+class DetectorProcess:
+    """A detector in a child process; calls raise what the child answers as an error."""
+
+    def __init__(self, vendor: Vendor, env: Mapping[str, str]) -> None:
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.simulated", vendor],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=dict(env),
+            cwd=CHECKOUT,
+        )
+        self.opened = self._answer()  # {"error": …} when it could not be opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.close()
+        code = self._child.wait(timeout=30)
+        self._child.stdout.close()
+        assert code == 0, "a detector process must never crash"
+
+    def scan(self) -> list[DeviceFingerprint]:
+        """Return the fingerprint."""
+        return msgspec.convert(self._ask("scan"), list[DeviceFingerprint])
+
+    def wait(self, timeout_s: float = 0.5) -> list[FaultSignal]:
+        """Call `wait_faults` once."""
+        return msgspec.convert(self._ask(f"wait {timeout_s}"), list[FaultSignal])
+
+    def wait_until(self, wanted: Callable[[FaultSignal], bool]) -> FaultSignal:
+        """Call `wait_faults` until a wanted signal comes."""
+        seen: list[FaultSignal] = []
+        for _ in range(WAITS_MAX):
+            for signal in self.wait():
+                if wanted(signal):
+                    return signal
+                seen.append(signal)
+        raise AssertionError(f"it never came; seen: {seen}")
+
+    def reopen(self) -> None:
+        """Close and open, as after a failure."""
+        self._ask("reopen")
+
+    def _ask(self, command: str) -> Any:
+        assert self._child.stdin is not None
+        self._child.stdin.write(f"{command}\n")
+        self._child.stdin.flush()
+        answer = self._answer()
+        assert "error" not in answer, answer
+        return answer["ok"]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._child.stdout is not None
+        answer: dict[str, Any] = json.loads(self._child.stdout.readline())
+        return answer
+
+
+def _answer(detector: Detector, command: str) -> object:
+    match command.split():
+        case ["open"]:
+            detector.open()
+            return None
+        case ["scan"]:
+            return detector.fingerprint()
+        case ["wait", timeout_s]:
+            return detector.wait_faults(float(timeout_s))
+        case ["reopen"]:
+            detector.close()
+            detector.open()
+            return None
+    raise AssertionError(f"no command {command!r}")
+
+
+def _main() -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    detector: Detector = {Vendor.NVIDIA: NvidiaDetector, Vendor.HUAWEI: HuaweiDetector}[
+        Vendor(sys.argv[1])
+    ]()
+    for command in itertools.chain(["open"], sys.stdin):
+        try:
+            answer: object = {"ok": _answer(detector, command)}
+        except DetectorError as error:
+            answer = {"error": type(error).__name__, "detail": str(error)}
+        print(msgspec.json.encode(answer).decode(), flush=True)
+    detector.close()
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,118 @@
+"""What every store adapter does: inherited by the memory twin's tests and by PostgreSQL's."""
+
+import pytest
+
+from hcs_bus.envelope import Message
+from hcs_bus.events import AllocationState
+from hcs_bus.names import DeviceId, NodeName, PodUid, StreamSeq
+from hcs_control.fleet import Fleet
+from hcs_control.policy import load_policy
+from hcs_control.rows import DeviceLinkRow, Removed
+from hcs_control.store.port import Batch, FencedError, OutboxDecision, ParkedEvent, Store
+from tests.support.facts import GIB, allocation, device, fault, fingerprint, link, quota
+from tests.support.folding import Folding
+
+D0, D1 = DeviceId("d0"), DeviceId("d1")
+
+
+def full_folding() -> Folding:
+    """Return a fold that has touched every kind of row."""
+    folding = Folding(load_policy())
+    folding.add(fingerprint(device("d0", links=(link("d1"),)), device("d1", index=1)))
+    folding.add(allocation(AllocationState.RESERVED, ("d0", 16, 100), ("d1", 16, 100)))
+    folding.add(allocation(AllocationState.BOUND))
+    folding.add(fault("d1"))
+    folding.add(quota("d0"))
+    return folding
+
+
+def same_fleet(left: Fleet, right: Fleet) -> bool:
+    """Say whether two fleets hold the same rows."""
+    return vars(left) == vars(right)
+
+
+class StoreContract:
+    """The suite; subclasses give the fixture `store`, empty."""
+
+    async def test_a_new_store_is_empty_at_position_zero(self, store: Store) -> None:
+        loaded = await store.load()
+        assert loaded.position == 0 and loaded.decision_seq == 0
+        assert same_fleet(loaded.fleet, Fleet())
+
+    async def test_what_was_committed_is_loaded_field_by_field(self, store: Store) -> None:
+        folding = full_folding()
+        await store.commit(folding.batch())
+        loaded = await store.load()
+        assert loaded.position == folding.seq
+        assert same_fleet(loaded.fleet, folding.fleet)
+
+    async def test_a_later_row_replaces_the_one_with_its_key(self, store: Store) -> None:
+        folding = full_folding()
+        await store.commit(folding.batch())
+        folding.add(allocation(AllocationState.RELEASED))
+        await store.commit(folding.batch())
+        loaded = await store.load()
+        assert same_fleet(loaded.fleet, folding.fleet)
+        assert loaded.fleet.devices[D0].vram_allocated_bytes == 0
+        assert PodUid("pod-1") not in loaded.fleet.allocations
+
+    async def test_removed_rows_are_gone(self, store: Store) -> None:
+        folding = full_folding()
+        await store.commit(folding.batch())
+        folding.add(fingerprint(device("d0"), device("d1", index=1)))
+        assert any(
+            isinstance(change, Removed) and change.row_type is DeviceLinkRow
+            for change in folding.changes.values()
+        )
+        await store.commit(folding.batch())
+        assert not (await store.load()).fleet.links_of_device.get(D0)
+
+    async def test_a_projector_that_was_overtaken_is_fenced_and_writes_nothing(
+        self, store: Store
+    ) -> None:
+        folding = full_folding()
+        await store.commit(folding.batch())
+        late = full_folding()
+        late.add(fault("d0", "48"))
+        with pytest.raises(FencedError):
+            await store.commit(late.batch())
+        loaded = await store.load()
+        assert same_fleet(loaded.fleet, folding.fleet)
+        assert loaded.position == folding.seq
+
+    async def test_decisions_wait_in_the_outbox_until_marked(self, store: Store) -> None:
+        decision = OutboxDecision(
+            fact_seq=StreamSeq(1), message=Message(subject="s", id="decision-1", payload=b"x")
+        )
+        await store.commit(_batch(decisions=[decision]))
+        assert await store.unpublished(10) == [decision]
+        await store.mark_published({"decision-1": StreamSeq(7)})
+        assert await store.unpublished(10) == []
+        assert (await store.load()).decision_seq == 7
+
+    async def test_a_parked_event_commits_with_the_position(self, store: Store) -> None:
+        parked = ParkedEvent(
+            stream_seq=StreamSeq(1), subject="hcs.fact.fault.x.fatal", reason="why", payload=b"\xff"
+        )
+        await store.commit(_batch(parked=[parked]))
+        assert (await store.load()).position == 1
+
+    async def test_capacity_is_kept_exactly(self, store: Store) -> None:
+        folding = Folding(load_policy())
+        folding.add(fingerprint(device("d0")), node=NodeName("node.with.dots"))
+        await store.commit(folding.batch())
+        row = (await store.load()).fleet.devices[D0]
+        assert row.vram_bytes == 80 * GIB
+        assert row.node_name == "node.with.dots"
+
+
+def _batch(
+    *, decisions: list[OutboxDecision] | None = None, parked: list[ParkedEvent] | None = None
+) -> Batch:
+    return Batch(
+        position_from=StreamSeq(0),
+        position_to=StreamSeq(1),
+        changes={},
+        decisions=decisions or [],
+        parked=parked or [],
+    )

@@ -1,0 +1,156 @@
+"""CloudEvents on the wire: one golden file per kind and version, and what happens to anything else."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hcs_bus.envelope import (
+    decode_decision,
+    decode_envelope,
+    decode_fact,
+    encode_decision,
+    encode_fact,
+    rfc3339,
+)
+from hcs_bus.errors import PoisonEventError, UnknownKindError
+from hcs_bus.events import (
+    DECISION_KINDS,
+    FACT_KINDS,
+    AllocationState,
+    Decision,
+    Fact,
+    Isolate,
+    Release,
+    Tick,
+)
+from hcs_bus.names import DeviceId, NodeName, StreamSeq
+from hcs_bus.subjects import node_token, parse_subject
+from tests.support.facts import (
+    START_NS,
+    allocation,
+    device,
+    fault,
+    fingerprint,
+    heartbeat,
+    link,
+    message,
+    quota,
+)
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "events"
+NODE = NodeName("gpu-0.rack1")
+
+FACTS: dict[str, Fact] = {
+    "fingerprint": fingerprint(device("GPU-0", links=(link("GPU-1"),))),
+    "heartbeat": heartbeat(),
+    "fault": fault("GPU-0"),
+    "quota": quota("GPU-0"),
+    "allocation": allocation(AllocationState.RESERVED, ("GPU-0", 16, 100), node=NODE),
+    "tick": Tick(at_ns=START_NS),
+}
+DECISIONS: dict[str, Decision] = {
+    "isolate": Isolate(
+        at_ns=START_NS,
+        device_id=DeviceId("GPU-0"),
+        node=NODE,
+        code="79",
+        rule="nvidia-device-unreachable",
+        policy_version="default-1",
+        evidence="nvidia code 79",
+        fact_seqs=(StreamSeq(7),),
+    ),
+    "release": Release(
+        at_ns=START_NS,
+        device_id=DeviceId("GPU-0"),
+        node=NODE,
+        rule="nvidia-device-unreachable",
+        policy_version="default-1",
+        evidence="no active fault for 15 s",
+        fact_seqs=(StreamSeq(7), StreamSeq(9)),
+    ),
+}
+
+
+def test_every_kind_has_a_golden_file() -> None:
+    assert FACTS.keys() == FACT_KINDS.keys()
+    assert DECISIONS.keys() == DECISION_KINDS.keys()
+    names = {path.name for path in GOLDEN.iterdir()}
+    assert names == {f"{kind}.v1.json" for kind in (*FACTS, *DECISIONS)}
+
+
+@pytest.mark.parametrize("kind", FACTS)
+def test_a_fact_is_written_and_read_as_its_golden_file(kind: str) -> None:
+    sent = encode_fact(FACTS[kind], node=NODE, event_id="gpu-0/b00t/7", source="/hcs/agent/gpu-0")
+    golden = (GOLDEN / f"{kind}.v1.json").read_bytes().rstrip(b"\n")
+    assert sent.payload == golden
+    assert decode_fact(decode_envelope(golden)) == FACTS[kind]
+
+
+@pytest.mark.parametrize("kind", DECISIONS)
+def test_a_decision_is_written_and_read_as_its_golden_file(kind: str) -> None:
+    sent = encode_decision(DECISIONS[kind], event_id=f"projector/{kind}/GPU-0/7", source="/hcs/p")
+    golden = (GOLDEN / f"{kind}.v1.json").read_bytes().rstrip(b"\n")
+    assert sent.payload == golden
+    assert decode_decision(decode_envelope(golden)) == DECISIONS[kind]
+
+
+def test_a_newer_kind_is_unknown_not_poison() -> None:
+    raw = message(heartbeat()).payload.replace(b"io.hcs.fact.heartbeat.v1", b"io.hcs.fact.pulse.v1")
+    with pytest.raises(UnknownKindError, match="pulse"):
+        decode_fact(decode_envelope(raw))
+    newer = message(heartbeat()).payload.replace(b"heartbeat.v1", b"heartbeat.v2")
+    with pytest.raises(UnknownKindError):
+        decode_fact(decode_envelope(newer))
+
+
+def test_a_field_of_a_newer_release_is_ignored() -> None:
+    raw = message(heartbeat()).payload.replace(b'"interval_s"', b'"mood":"good","interval_s"')
+    assert decode_fact(decode_envelope(raw)) == heartbeat()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"{", b"[]", b"null", b'{"specversion":"0.3"}', b"\xff\xfe", b"{}" * 3],
+)
+def test_what_is_no_cloudevent_is_poison(payload: bytes) -> None:
+    with pytest.raises(PoisonEventError):
+        decode_envelope(payload)
+
+
+@pytest.mark.parametrize(
+    ("found", "changed"),
+    [
+        (b'"vram_bytes":', b'"vram_bytes":-'),
+        (b'"vram_bytes":85899345920', b'"vram_bytes":"80 GB"'),
+        (b'"vendor":"nvidia"', b'"vendor":"acme"'),
+    ],
+)
+def test_a_payload_with_a_wrong_value_is_poison(found: bytes, changed: bytes) -> None:
+    raw = message(fingerprint(device("d0"))).payload
+    assert found in raw
+    with pytest.raises(PoisonEventError, match="fingerprint"):
+        decode_fact(decode_envelope(raw.replace(found, changed)))
+
+
+def test_time_keeps_its_nanoseconds() -> None:
+    assert rfc3339(1_760_000_000_000_000_001) == "2025-10-09T08:53:20.000000001Z"
+
+
+def test_a_node_name_survives_its_subject() -> None:
+    sent = message(fault("d0"), node=NODE)
+    assert sent.subject == "hcs.fact.fault.gpu-0_rack1.fatal"
+    assert parse_subject(sent.subject).node == NODE
+    assert node_token(NODE) == "gpu-0_rack1"
+
+
+@pytest.mark.parametrize("subject", ["", "hcs.fact", "hcs.rumour.fault.a", "x.fact.fault.a", "a.b.c.d"])
+def test_a_foreign_subject_is_poison(subject: str) -> None:
+    with pytest.raises(PoisonEventError):
+        parse_subject(subject)
+
+
+def test_payloads_are_plain_json_for_any_language() -> None:
+    data = msgspec.json.decode(message(fault("d0")).payload)
+    assert data["specversion"] == "1.0"
+    assert data["data"]["severity"] == "fatal"

@@ -1,0 +1,343 @@
+"""The verbs and the reconciler over the twins: nothing given out twice, nothing lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from hcs_bus.envelope import Message, encode_decision
+from hcs_bus.errors import TransientError
+from hcs_bus.events import AllocationState
+from hcs_bus.memory import MemoryBus
+from hcs_bus.names import DeviceId, NodeName, PodUid, StreamSeq
+from hcs_bus.subjects import ALLOCATION_SUBJECTS, FACTS_STREAM
+from hcs_control.policy import load_policy
+from hcs_control.store.memory import MemoryStore
+from hcs_edge.extender.ledger import Ledger
+from hcs_edge.extender.reconciler import RESERVATION_TTL_S, Reconciler
+from hcs_edge.extender.scheduling import BindRequest, Scheduling
+from hcs_edge.extender.view import FleetView
+from hcs_edge.kube.port import Binding, KubeConflictError, KubeError, Pod
+from tests.support.facts import GIB, NODE, SECOND, START_NS, device, fault, fingerprint, message
+from tests.support.folding import Folding
+from tests.support.kube_twin import KubeTwin, pod
+
+OTHER = NodeName("gpu-1")
+
+
+class Replica:
+    """One extender: its own view, ledger, verbs and reconciler, on a shared bus and API server."""
+
+    def __init__(self, bus: MemoryBus, store: MemoryStore, kube: KubeTwin) -> None:
+        self.now_ns = START_NS
+        self.view = FleetView(store, bus)
+        self.ledger = Ledger(bus, self.view)
+        self.scheduling = Scheduling(
+            view=self.view, ledger=self.ledger, kube=kube, clock_ns=lambda: self.now_ns
+        )
+        self.reconciler = Reconciler(
+            view=self.view, ledger=self.ledger, kube=kube, clock_ns=lambda: self.now_ns
+        )
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load and follow."""
+        await self.view.load()
+        self._following = asyncio.create_task(self.view.follow())
+
+    async def stop(self) -> None:
+        """End without a word, as a killed process does."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+
+class World:
+    """Two nodes with one 80 GiB card each."""
+
+    def __init__(self) -> None:
+        self.bus = MemoryBus()
+        self.store = MemoryStore()
+        self.kube = KubeTwin(pod())
+        self.replicas: list[Replica] = []
+
+    async def prepare(self) -> None:
+        """Put the fingerprints into the log, and project them."""
+        folding = Folding(load_policy())
+        for node, name in ((NODE, "d0"), (OTHER, "d1")):
+            fact = fingerprint(device(name))
+            await self.bus.publish_many([message(fact, node=node)])
+            folding.add(fact, node=node)
+        await self.store.commit(folding.batch())
+
+    async def replica(self) -> Replica:
+        """Start another extender."""
+        made = Replica(self.bus, self.store, self.kube)
+        await made.start()
+        self.replicas.append(made)
+        return made
+
+    async def ledger_states(self) -> list[str]:
+        """Return the ledger's states in order."""
+        follower = await self.bus.follow(
+            FACTS_STREAM, after=StreamSeq(0), subjects=(ALLOCATION_SUBJECTS,)
+        )
+        records = await follower.fetch(limit=1000, timeout_s=0.05)
+        return [msgspec.json.decode(record.payload)["data"]["state"] for record in records]
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """Return a prepared world."""
+    made = World()
+    await made.prepare()
+    yield made
+    for replica in made.replicas:
+        await replica.stop()
+
+
+def bind(name: str = "pod-1", node: NodeName = NODE) -> BindRequest:
+    """Return what the scheduler says at bind."""
+    return BindRequest(pod_name=name, pod_namespace="default", pod_uid=PodUid(name), node=node)
+
+
+async def test_filter_passes_nodes_that_fit_and_explains_the_others(world: World) -> None:
+    replica = await world.replica()
+    found = replica.scheduling.filter(pod(vram="80Gi"), [NODE, OTHER, NodeName("cpu-0")])
+    assert found.nodes == [NODE, OTHER]
+    assert "no accelerator" in found.failed[NodeName("cpu-0")]
+
+
+async def test_filter_refuses_a_request_that_cannot_be(world: World) -> None:
+    replica = await world.replica()
+    assert "not whole" in replica.scheduling.filter(pod(vram="1.5"), [NODE]).error
+
+
+async def test_the_tighter_node_scores_higher(world: World) -> None:
+    replica = await world.replica()
+    assert await replica.scheduling.bind(bind()) == ""
+    scores = replica.scheduling.prioritize(pod("pod-2"), [NODE, OTHER])
+    assert scores[NODE] > scores[OTHER]
+
+
+async def test_bind_reserves_and_writes_one_binding_with_annotations(world: World) -> None:
+    replica = await world.replica()
+    assert await replica.scheduling.bind(bind()) == ""
+    [binding] = world.kube.bindings
+    assert binding.node == NODE
+    assert binding.annotations["hcs.io/vendor"] == "nvidia"
+    assert binding.annotations["hcs.io/devices"] == "d0"
+    assert binding.annotations["hcs.io/nvidia-visible-devices"] == "d0"
+    assert binding.annotations["hcs.io/vram-quota"] == str(16 * GIB)
+    assert replica.view.fleet.devices[DeviceId("d0")].vram_allocated_bytes == 16 * GIB
+    assert await world.ledger_states() == ["reserved"]
+
+
+async def test_a_repeated_bind_is_a_success_and_takes_nothing_more(world: World) -> None:
+    replica = await world.replica()
+    assert await replica.scheduling.bind(bind()) == ""
+    assert await replica.scheduling.bind(bind()) == ""
+    assert await world.ledger_states() == ["reserved"]
+
+
+async def test_a_node_that_filled_up_is_refused_at_bind(world: World) -> None:
+    replica = await world.replica()
+    world.kube.add(pod("big", vram="80Gi"))
+    assert await replica.scheduling.bind(bind("big")) == ""
+    assert "no longer fits" in await replica.scheduling.bind(bind())
+
+
+async def test_racing_replicas_never_give_a_card_twice(world: World) -> None:
+    replicas = [await world.replica() for _ in range(3)]
+    names = [f"p{n}" for n in range(12)]
+    for name in names:
+        world.kube.add(pod(name, vram="16Gi", tflops="10"))
+    errors = await asyncio.gather(
+        *(replicas[n % 3].scheduling.bind(bind(name)) for n, name in enumerate(names))
+    )
+    assert sum(error == "" for error in errors) == 5
+    for replica in replicas:
+        await replica.view.catch_up(timeout_s=5)
+        assert replica.view.fleet.devices[DeviceId("d0")].vram_allocated_bytes == 80 * GIB
+    assert len(world.kube.bindings) == 5
+
+
+async def test_a_restarted_extender_knows_what_was_given_out(world: World) -> None:
+    first = await world.replica()
+    assert await first.scheduling.bind(bind()) == ""
+    await first.stop()
+    second = await world.replica()
+    await second.view.catch_up(timeout_s=5)
+    assert second.view.fleet.devices[DeviceId("d0")].vram_allocated_bytes == 16 * GIB
+    assert await second.scheduling.bind(bind()) == ""
+    assert await world.ledger_states() == ["reserved"]
+
+
+async def test_an_isolation_reaches_the_view_through_the_decision_stream(world: World) -> None:
+    replica = await world.replica()
+    folding = Folding(load_policy())
+    folding.add(fingerprint(device("d0")))
+    folding.seq = StreamSeq(10)
+    folding.add(fault("d0"))
+    decision = encode_decision(folding.decisions[0], event_id="projector/1", source="/hcs/projector")
+    await world.bus.publish_many([decision])
+    async with asyncio.timeout(5):
+        while replica.view.fleet.devices[DeviceId("d0")].usable:
+            await asyncio.sleep(0.001)
+    assert replica.scheduling.filter(pod(), [NODE, OTHER]).nodes == [OTHER]
+
+
+class DeafKube(KubeTwin):
+    """Writes the Binding, but its answer is lost."""
+
+    async def bind(self, binding: Binding) -> None:
+        """Bind, then fail."""
+        await super().bind(binding)
+        raise KubeError("connection reset")
+
+
+async def test_a_binding_whose_answer_was_lost_is_recognised_on_retry(world: World) -> None:
+    world.kube = DeafKube(pod())
+    replica = await world.replica()
+    assert "connection reset" in await replica.scheduling.bind(bind())
+    assert await replica.scheduling.bind(bind()) == ""
+    assert await world.ledger_states() == ["reserved"]
+
+
+async def test_a_pod_that_is_gone_is_not_bound_and_its_reservation_is_released(
+    world: World,
+) -> None:
+    replica = await world.replica()
+    replica.scheduling.filter(pod(), [NODE])
+    world.kube.pods.clear()
+    assert "404" in await replica.scheduling.bind(bind())
+    replica.now_ns += SECOND
+    await replica.reconciler.sweep()
+    assert await world.ledger_states() == ["reserved", "released"]
+    assert replica.view.fleet.devices[DeviceId("d0")].vram_allocated_bytes == 0
+
+
+async def test_a_retry_on_another_node_moves_the_reservation(world: World) -> None:
+    class RefusingOnce(KubeTwin):
+        """Fails the first Binding."""
+
+        failed = False
+
+        async def bind(self, binding: Binding) -> None:
+            """Fail once."""
+            if not self.failed:
+                self.failed = True
+                raise KubeError("500: try again")
+            await super().bind(binding)
+
+    world.kube = RefusingOnce(pod())
+    replica = await world.replica()
+    assert "500" in await replica.scheduling.bind(bind(node=NODE))
+    assert await replica.scheduling.bind(bind(node=OTHER)) == ""
+    assert await world.ledger_states() == ["reserved", "released", "reserved"]
+    assert replica.view.fleet.devices[DeviceId("d0")].vram_allocated_bytes == 0
+    assert replica.view.fleet.devices[DeviceId("d1")].vram_allocated_bytes == 16 * GIB
+
+
+async def finished(world: World, phase: str) -> Pod:
+    """Bind a Pod and return it as it looks at its end."""
+    replica = world.replicas[0]
+    assert await replica.scheduling.bind(bind()) == ""
+    bound = world.kube.pods[("default", "pod-1")]
+    await replica.reconciler.observe(bound, gone=False)
+    return msgspec.structs.replace(bound, status=msgspec.structs.replace(bound.status, phase=phase))
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+async def test_a_finished_pod_gives_its_share_back(world: World, phase: str) -> None:
+    replica = await world.replica()
+    ended = await finished(world, phase)
+    await replica.reconciler.observe(ended, gone=False)
+    assert await world.ledger_states() == ["reserved", "bound", "released"]
+
+
+async def test_replicas_that_see_the_same_end_release_once(world: World) -> None:
+    replicas = [await world.replica() for _ in range(3)]
+    ended = await finished(world, "Running")
+    for replica in replicas:
+        await replica.view.catch_up(timeout_s=5)
+    await asyncio.gather(*(replica.reconciler.observe(ended, gone=True) for replica in replicas))
+    assert await world.ledger_states() == ["reserved", "bound", "released"]
+
+
+async def test_a_reservation_that_nobody_binds_is_released_after_its_time(world: World) -> None:
+    class NeverBinds(KubeTwin):
+        """Refuses every Binding."""
+
+        async def bind(self, binding: Binding) -> None:
+            """Fail."""
+            raise KubeError("500")
+
+    world.kube = NeverBinds(pod())
+    replica = await world.replica()
+    await replica.scheduling.bind(bind())
+    replica.now_ns += int((RESERVATION_TTL_S - 1) * SECOND)
+    await replica.reconciler.sweep()
+    assert await world.ledger_states() == ["reserved"]
+    replica.now_ns += 2 * SECOND
+    await replica.reconciler.sweep()
+    assert await world.ledger_states() == ["reserved", "released"]
+
+
+async def test_a_grant_newer_than_the_list_of_pods_is_left_alone(world: World) -> None:
+    replica = await world.replica()
+    replica.scheduling.filter(pod(), [NODE])
+    assert await replica.scheduling.bind(bind()) == ""
+    world.kube.pods.clear()
+    replica.now_ns = START_NS - SECOND  # the list was asked for before the grant
+    await replica.reconciler.sweep()
+    assert await world.ledger_states() == ["reserved"]
+
+
+class SilentBus(MemoryBus):
+    """Stores appends, but the answer to the first is lost."""
+
+    lost = 1
+
+    async def append(
+        self, message: Message, *, subjects: str, expected_seq: StreamSeq
+    ) -> StreamSeq:
+        """Append, then fail once."""
+        seq = await super().append(message, subjects=subjects, expected_seq=expected_seq)
+        if self.lost:
+            self.lost -= 1
+            raise TransientError("no answer")
+        return seq
+
+
+async def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
+    world = World()
+    world.bus = SilentBus()
+    await world.prepare()
+    replica = await world.replica()
+    assert "no answer" in await replica.scheduling.bind(bind())
+    assert await replica.scheduling.bind(bind()) == ""
+    assert await world.ledger_states() == ["reserved"]
+    await replica.stop()
+
+
+async def test_a_pod_replaced_under_its_name_is_not_bound(world: World) -> None:
+    replica = await world.replica()
+    stale = BindRequest(
+        pod_name="pod-1", pod_namespace="default", pod_uid=PodUid("older"), node=NODE
+    )
+    assert "gone" in await replica.scheduling.bind(stale)
+    assert await world.ledger_states() == []
+
+
+async def test_the_twin_refuses_a_second_binding() -> None:
+    twin = KubeTwin(pod())
+    binding = Binding(
+        namespace="default", pod_name="pod-1", pod_uid=PodUid("pod-1"), node=NODE, annotations={}
+    )
+    await twin.bind(binding)
+    with pytest.raises(KubeConflictError):
+        await twin.bind(binding)
+
+
