@@ -17,7 +17,7 @@ class ConflictError(BusError):
 
 
 class PoisonEventError(BusError):
-    """This message can never be understood: park it, count it, go on."""
+    """The message can never be understood: park it, count it, go on."""
 
 
 class UnknownKindError(BusError):

@@ -78,7 +78,7 @@ class Fingerprint(Event, frozen=True, kw_only=True):
 
 
 class Heartbeat(Event, frozen=True, kw_only=True):
-    """The agent lives. `dropped` counts what a full spool had to give up since the agent started."""
+    """The agent lives. `dropped` counts what a full spool ever had to give up."""
 
     interval_s: Rate
     spooled: Count = 0  # entries that wait for the bus
@@ -121,7 +121,7 @@ class Quota(Event, frozen=True, kw_only=True):
 
 
 class AllocationState(enum.StrEnum):
-    """A grant's life: reserved before the Binding is written, bound after it, released at the end."""
+    """A grant's life: reserved before the Binding is written, bound after it, then released."""
 
     RESERVED = "reserved"
     BOUND = "bound"

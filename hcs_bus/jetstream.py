@@ -97,7 +97,7 @@ class JetStreamFollower:
             if self._subscription is None:
                 self._subscription = await self._subscribe()
             messages = await self._subscription.fetch(limit, timeout=timeout_s)
-        except nats.errors.TimeoutError:
+        except TimeoutError:  # nats' own is one, and at times it lets asyncio's through
             return []
         except (nats.errors.Error, nats.js.errors.Error, OSError) as error:
             LOG.warning("follower_reconnects", stream=self._stream, error=repr(error))

@@ -24,9 +24,9 @@ from hcs_bus.events import (
     Tick,
 )
 from hcs_bus.names import NodeName, StreamSeq
+from hcs_control.fleet import Fleet
 from hcs_control.fold_allocation import fold_allocation
 from hcs_control.fold_fingerprint import fold_fingerprint
-from hcs_control.fleet import Fleet
 from hcs_control.policy import Policy, decide_on_fault, decide_on_tick
 from hcs_control.rows import (
     Change,
@@ -48,9 +48,7 @@ class Folded(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: bool = False  # folded before, under another position
 
 
-def fold(
-    fleet: Fleet, policy: Policy, seq: StreamSeq, envelope: Envelope, fact: Fact
-) -> Folded:
+def fold(fleet: Fleet, policy: Policy, seq: StreamSeq, envelope: Envelope, fact: Fact) -> Folded:
     """Return the effect of `fact`, found at `seq`.
 
     Raises:
@@ -91,9 +89,7 @@ def _fold_agent_fact(
             return Folded(changes=[_usage_row(seq, node, fact)])
 
 
-def _advance_source(
-    fleet: Fleet, seq: StreamSeq, envelope: Envelope
-) -> SourcePositionRow | None:
+def _advance_source(fleet: Fleet, seq: StreamSeq, envelope: Envelope) -> SourcePositionRow | None:
     """Return the source's new position, or None for an event folded before.
 
     The server forgets ids after its duplicates window; a spool may resend later than that, and a
@@ -116,13 +112,13 @@ def _advance_source(
 
 
 def _parse_id(envelope: Envelope) -> tuple[NodeName, str, int]:
-    parts = envelope.id.split("/")
-    if len(parts) != 3 or parts[0] != envelope.hcsnode or not parts[2].isdecimal():
-        raise PoisonEventError(
-            f"id {envelope.id!r}: must be <node>/<incarnation>/<n> "
-            f"with the event's own node {envelope.hcsnode!r}"
-        )
-    return envelope.hcsnode, parts[1], int(parts[2])
+    match envelope.id.split("/"):
+        case [envelope.hcsnode, incarnation, n] if n.isdecimal():
+            return envelope.hcsnode, incarnation, int(n)
+    raise PoisonEventError(
+        f"id {envelope.id!r}: must be <node>/<incarnation>/<n> "
+        f"with the event's own node {envelope.hcsnode!r}"
+    )
 
 
 def _fold_fault(
@@ -157,9 +153,7 @@ def _update_isolation(
     if active_codes == isolation.active_codes:
         return []
     return [
-        msgspec.structs.replace(
-            isolation, seq=seq, active_codes=active_codes, clear_since_ns=None
-        )
+        msgspec.structs.replace(isolation, seq=seq, active_codes=active_codes, clear_since_ns=None)
     ]
 
 
@@ -168,9 +162,7 @@ def _fold_tick(fleet: Fleet, policy: Policy, seq: StreamSeq, tick: Tick) -> Fold
     decisions: list[Decision] = []
     for isolation in fleet.isolations.values():
         if not isolation.active_codes and isolation.clear_since_ns is None:
-            changes.append(
-                msgspec.structs.replace(isolation, seq=seq, clear_since_ns=tick.at_ns)
-            )
+            changes.append(msgspec.structs.replace(isolation, seq=seq, clear_since_ns=tick.at_ns))
             continue
         decision = decide_on_tick(policy, seq, isolation, tick)
         if decision is not None:

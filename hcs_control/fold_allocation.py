@@ -77,9 +77,7 @@ def _bind(fleet: Fleet, seq: StreamSeq, fact: Allocation) -> list[Change]:
     if rows is None:
         raise PoisonEventError(f"Pod {fact.pod_uid} was never reserved")
     return [
-        msgspec.structs.replace(
-            row, seq=seq, state=AllocationState.BOUND, changed_at_ns=fact.at_ns
-        )
+        msgspec.structs.replace(row, seq=seq, state=AllocationState.BOUND, changed_at_ns=fact.at_ns)
         for row in rows.values()
     ]
 
@@ -105,7 +103,7 @@ def _release(fleet: Fleet, seq: StreamSeq, fact: Allocation) -> list[Change]:
 def _give_back(device: DeviceRow, seq: StreamSeq, row: AllocationRow) -> DeviceRow:
     vram_allocated_bytes = device.vram_allocated_bytes - row.vram_bytes
     fp16_allocated_gflops = device.fp16_allocated_gflops - row.fp16_gflops
-    assert vram_allocated_bytes >= 0 and fp16_allocated_gflops >= 0, device.device_id
+    assert min(vram_allocated_bytes, fp16_allocated_gflops) >= 0, device.device_id
     return msgspec.structs.replace(
         device,
         seq=seq,

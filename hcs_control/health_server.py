@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from hcs_bus.errors import ConfigError
 
+PORT_MAX = 65_535
 SHUTDOWN_TIMEOUT_S = 5.0  # requests in flight may finish
 
 
@@ -20,7 +21,7 @@ def parse_listen(listen: str) -> tuple[str, int]:
         ConfigError: it is not that.
     """
     host, separator, port = listen.rpartition(":")
-    if not separator or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+    if not separator or not host or not port.isdecimal() or not 0 <= int(port) <= PORT_MAX:
         raise ConfigError(f"--listen {listen!r}: must be HOST:PORT, e.g. 127.0.0.1:9090")
     return host.strip("[]"), int(port)
 

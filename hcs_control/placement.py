@@ -1,8 +1,9 @@
 """One request and one node → the cards that serve it, or the reason why none can. Pure.
 
-A request is a total; it is spread evenly over the fewest cards of one model that can hold it.
-Among equal choices the tightest fit wins: cards that are broken into already are filled first,
-so that whole cards stay whole.
+A request is a total. It takes as many cards of one model as whole cards of that model would be
+needed, evenly: how much of a card happens to be free never turns one card into two, because a
+program written for one card cannot use two halves. Among equal choices the tightest fit wins: cards
+that are broken into already are filled first, so that whole cards stay whole.
 """
 
 from collections import defaultdict
@@ -43,11 +44,14 @@ def place(fleet: Fleet, node: NodeName, request: Request) -> Placement | NoFit:
     usable = [device for device in devices if device.usable]
     if not usable:
         return NoFit(reason=f"all {len(devices)} devices are isolated or absent")
-    for count in range(1, min(len(usable), DEVICES_PER_REQUEST_MAX) + 1):
-        found = _tightest(node, usable, request, count)
-        if found is not None:
-            return found
-    return NoFit(reason=_shortage(devices, usable, request))
+    found = [
+        placement
+        for group in _by_model(usable)
+        if (placement := _tightest(node, group, request)) is not None
+    ]
+    if not found:
+        return NoFit(reason=_shortage(devices, usable, request))
+    return min(found, key=lambda placement: (len(placement.shares), -placement.fit))
 
 
 def scores(placements: Mapping[NodeName, Placement]) -> dict[NodeName, int]:
@@ -57,33 +61,40 @@ def scores(placements: Mapping[NodeName, Placement]) -> dict[NodeName, int]:
     80 GiB the same.
     """
     best = max((placement.fit for placement in placements.values()), default=1.0)
-    return {
-        node: round(SCORE_MAX * placement.fit / best) for node, placement in placements.items()
-    }
+    return {node: round(SCORE_MAX * placement.fit / best) for node, placement in placements.items()}
 
 
-def _tightest(
-    node: NodeName, usable: list[DeviceRow], request: Request, count: int
-) -> Placement | None:
+def _by_model(devices: list[DeviceRow]) -> list[list[DeviceRow]]:
+    groups: dict[tuple[Vendor, str], list[DeviceRow]] = defaultdict(list)
+    for device in devices:
+        groups[(device.vendor, device.model)].append(device)
+    return list(groups.values())
+
+
+def _tightest(node: NodeName, group: list[DeviceRow], request: Request) -> Placement | None:
+    count = max(
+        -(-request.vram_bytes // max(device.vram_bytes for device in group)),
+        -(-request.fp16_gflops // max(1, *(device.fp16_gflops for device in group))),
+    )
+    if count > min(len(group), DEVICES_PER_REQUEST_MAX):
+        return None
     vram_bytes = -(-request.vram_bytes // count)
     fp16_gflops = -(-request.fp16_gflops // count)
-    groups: dict[tuple[Vendor, str], list[DeviceRow]] = defaultdict(list)
-    for device in usable:
-        if device.vram_free_bytes >= vram_bytes and device.fp16_free_gflops >= fp16_gflops:
-            groups[(device.vendor, device.model)].append(device)
-    chosen = [
-        sorted(group, key=_free)[:count] for group in groups.values() if len(group) >= count
+    fitting = [
+        device
+        for device in group
+        if device.vram_free_bytes >= vram_bytes and device.fp16_free_gflops >= fp16_gflops
     ]
-    if not chosen:
+    if len(fitting) < count:
         return None
-    best = min(chosen, key=lambda group: sum(device.vram_free_bytes for device in group))
-    free_bytes = sum(device.vram_free_bytes for device in best)
+    chosen = sorted(fitting, key=_free)[:count]
+    free_bytes = sum(device.vram_free_bytes for device in chosen)
     shares = tuple(
         Share(device_id=device.device_id, vram_bytes=vram_bytes, fp16_gflops=fp16_gflops)
-        for device in sorted(best, key=lambda device: device.device_index)
+        for device in sorted(chosen, key=lambda device: device.device_index)
     )
     return Placement(
-        node=node, vendor=best[0].vendor, shares=shares, fit=vram_bytes * count / free_bytes
+        node=node, vendor=chosen[0].vendor, shares=shares, fit=vram_bytes * count / free_bytes
     )
 
 

@@ -6,8 +6,13 @@ Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/q
 import re
 from decimal import Decimal
 
-QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?\d+)?")
-BINARY = {suffix: Decimal(1024) ** (n + 1) for n, suffix in enumerate(["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"])}
+QUANTITY = re.compile(
+    r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?\d+)?"
+)
+BINARY = {
+    suffix: Decimal(1024) ** (n + 1)
+    for n, suffix in enumerate(["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"])
+}
 DECIMAL = {
     "n": Decimal("1e-9"),
     "u": Decimal("1e-6"),

@@ -145,8 +145,7 @@ async def _read_rows(
     found = await connection.execute(query)
     # Not strict: the database gives strings and lists where rows hold enums and tuples.
     return [
-        msgspec.convert(dict(zip(names, row, strict=True)), row_type, strict=False)
-        for row in found
+        msgspec.convert(dict(zip(names, row, strict=True)), row_type, strict=False) for row in found
     ]
 
 

@@ -10,10 +10,23 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ARRAY, Column, Executable, Table, Text, bindparam, cast, column, delete
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Executable,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    column,
+    delete,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy.types import TypeEngine
 
 from hcs_control.rows import AnyRow, RowKey
 
@@ -24,7 +37,9 @@ def upsert_statement(table: Table) -> Executable:
     source = _unnested(list(table.columns))
     values = select(
         *(
-            cast(source.c[col.name], col.type) if isinstance(col.type, ARRAY) else source.c[col.name]
+            cast(source.c[col.name], col.type)
+            if isinstance(col.type, ARRAY)
+            else source.c[col.name]
             for col in table.columns
         )
     )
@@ -32,9 +47,7 @@ def upsert_statement(table: Table) -> Executable:
     return statement.on_conflict_do_update(
         index_elements=[col.name for col in table.primary_key],
         set_={
-            col.name: statement.excluded[col.name]
-            for col in table.columns
-            if not col.primary_key
+            col.name: statement.excluded[col.name] for col in table.columns if not col.primary_key
         },
     )
 
@@ -68,7 +81,7 @@ def _unnested(columns: list[Column[Any]]) -> TableValuedAlias:
     return func.unnest(*arrays).table_valued(*names).render_derived()
 
 
-def _element_type(col: Column[Any]) -> Any:  # a TypeEngine class or instance
+def _element_type(col: Column[Any]) -> TypeEngine[Any]:
     return Text() if isinstance(col.type, ARRAY) else col.type
 
 

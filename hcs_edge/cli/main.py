@@ -1,28 +1,41 @@
-"""`hcs`: one command for everything. Subcommands are imported when used, to keep `--help` fast."""
+"""`hcs`: one command for everything.
+
+A subcommand is imported when it is used, because some of them stand on heavy libraries; what
+`hcs --help` says of each is therefore kept here.
+"""
 
 import importlib
+from typing import NamedTuple
 
 import click
 
-COMMANDS = {  # name: "module:attribute"
-    "up": "hcs_edge.cli.local:up",
-    "down": "hcs_edge.cli.local:down",
-    "status": "hcs_edge.cli.local:status",
-    "env": "hcs_edge.cli.local:env",
-    "agent": "hcs_edge.cli.agent:agent",
-    "sim": "hcs_edge.cli.sim:sim",
-    "migrate": "hcs_edge.cli.services:migrate",
-    "projector": "hcs_edge.cli.services:projector",
-    "extender": "hcs_edge.cli.services:extender",
-    "webhook": "hcs_edge.cli.services:webhook",
-    "watch": "hcs_edge.cli.read:watch",
-    "inventory": "hcs_edge.cli.read:inventory",
-    "dsn": "hcs_edge.cli.read:dsn",
+
+class Entry(NamedTuple):
+    """Where a command is, and what it does in a few words."""
+
+    target: str  # "module:attribute"
+    summary: str
+
+
+COMMANDS = {
+    "up": Entry("local:up", "Start a whole cluster on this machine."),
+    "down": Entry("local:down", "Stop it."),
+    "status": Entry("local:status", "Show its processes."),
+    "env": Entry("local:env", 'Print shell settings that reach it: eval "$(hcs env)".'),
+    "inventory": Entry("read:inventory", "Show every card, what is free of it, its health."),
+    "watch": Entry("read:watch", "Show events as they happen."),
+    "dsn": Entry("read:dsn", "Print the read-only address of the database."),
+    "sim": Entry("sim:sim", "Make something happen to a simulated card."),
+    "agent": Entry("agent:agent", "Service: watch this node's cards."),
+    "projector": Entry("projector:projector", "Service: fold facts into PostgreSQL and decide."),
+    "extender": Entry("extender:extender", "Service: answer kube-scheduler."),
+    "webhook": Entry("webhook:webhook", "Service: complete and guard Pods at admission."),
+    "migrate": Entry("projector:migrate", "Bring the database to this release's schema."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named in `COMMANDS` and imported on first use."""
+    """A group of the commands in `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of `COMMANDS`."""
@@ -30,12 +43,19 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command; `None` when there is no such command."""
-        target = COMMANDS.get(cmd_name)
-        if target is None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
             return None
-        module, attribute = target.split(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        module, attribute = entry.target.split(":")
+        command: click.Command = getattr(
+            importlib.import_module(f"hcs_edge.cli.{module}"), attribute
+        )
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -19,7 +19,7 @@ from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM
 from hcs_control.store.port import StoreError
 from hcs_control.store.readmodel import InventoryRow
 from hcs_control.store.readmodel import inventory as read_inventory
-from hcs_edge.cli.runtime import EXIT_FAILED
+from hcs_edge.cli.runtime import EXIT_FAILED, configure_logging
 from hcs_edge.local import connection
 from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.home import Home
@@ -101,17 +101,26 @@ def _inventory_table(rows: list[InventoryRow]) -> Table:
     help="May be given more than once.",
 )
 @click.option("--node", default="*", help="Only this node.")
-@click.option("--all", "from_start", is_flag=True, help="Begin with the oldest event, not with now.")
+@click.option(
+    "--all", "from_start", is_flag=True, help="Begin with the oldest event, not with now."
+)
 @OUTPUT
 def watch(
-    nats_url: str | None, kinds: tuple[str, ...], node: str, from_start: bool, output: str
+    nats_url: str | None,
+    kinds: tuple[str, ...],
+    node: str,
+    from_start: bool,
+    output: str,
 ) -> None:
     """Show events as they happen; with `--output json`, one CloudEvent a line.
 
     Example: hcs watch --kind fault --kind isolate --output json
     """
+    configure_logging("watch")
     url = nats_url or _connection().nats_url
-    _run(_watch(url, kinds, node.replace(".", "_"), from_start=from_start, as_json=output == "json"))
+    _run(
+        _watch(url, kinds, node.replace(".", "_"), from_start=from_start, as_json=output == "json")
+    )
 
 
 async def _watch(
@@ -128,13 +137,16 @@ async def _watch(
     async with asyncio.TaskGroup() as tasks:
         for stream, wanted in subjects.items():
             if wanted:
-                tasks.create_task(_follow(bus, stream, wanted, from_start, as_json))
+                tasks.create_task(
+                    _follow(bus, stream, wanted, from_start=from_start, as_json=as_json)
+                )
 
 
 async def _follow(
     bus: jetstream.JetStreamBus,
     stream: str,
     subjects: list[str],
+    *,
     from_start: bool,
     as_json: bool,
 ) -> None:
@@ -143,7 +155,8 @@ async def _follow(
     while True:
         for record in await follower.fetch(limit=FETCH_RECORDS_MAX, timeout_s=FETCH_TIMEOUT_S):
             # Flushed line by line: another program may be reading.
-            print(record.payload.decode() if as_json else _line(record), flush=True)
+            click.echo(record.payload if as_json else _line(record))
+            sys.stdout.flush()
 
 
 def _line(record: Record) -> str:

@@ -169,9 +169,10 @@ class Scheduling:
     async def _explain_conflict(self, bind: BindRequest, error: KubeConflictError) -> str:
         """A Pod that this very reservation bound already is a success; another is not."""
         pod = await self._kube.get_pod(bind.pod_namespace, bind.pod_name)
-        if pod is not None and pod.metadata.uid == bind.pod_uid:
-            if pod.spec.nodeName == bind.node and ALLOCATION in pod.metadata.annotations:
-                return ""
+        if pod is None or pod.metadata.uid != bind.pod_uid:
+            return str(error)
+        if pod.spec.nodeName == bind.node and ALLOCATION in pod.metadata.annotations:
+            return ""
         # The reconciler releases the reservation once it sees what became of the Pod.
         return str(error)
 

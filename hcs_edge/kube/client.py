@@ -4,7 +4,8 @@ Its models cost six to eight times the decoding of the few fields that HCS reads
 takes the raw response and decodes structs of our own.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,14 @@ class KubernetesApi:
         await self._client.close()
 
 
-async def _response(call: Any) -> aiohttp.ClientResponse:  # the client's calls are untyped
+async def _response(
+    call: Awaitable[Any],
+) -> aiohttp.ClientResponse:  # the client's calls are untyped
     try:
         response: aiohttp.ClientResponse = await call
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise KubeError(f"{type(error).__name__}: {error}") from error
-    if response.status < 300:
+    if response.status < HTTPStatus.MULTIPLE_CHOICES:
         return response
     body = (await response.read()).decode(errors="replace")
     response.close()
@@ -125,7 +128,7 @@ async def _response(call: Any) -> aiohttp.ClientResponse:  # the client's calls 
     raise error_type(f"{response.status}: {body}")
 
 
-async def _body(call: Any) -> bytes:  # as above
+async def _body(call: Awaitable[Any]) -> bytes:  # as above
     response = await _response(call)
     try:
         return await response.read()

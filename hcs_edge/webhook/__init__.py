@@ -1,1 +1,1 @@
-"""The admission webhook: makes a Pod that asks for compute ready for any vendor, and guards results."""
+"""Admission: makes a Pod that asks for compute ready for any vendor, and guards results."""

@@ -172,7 +172,9 @@ def _variables(container: str) -> dict[str, Json]:
         for runtime in VENDOR_RUNTIMES.values()
     }
     return {
-        **{name: _field(f"metadata.annotations['{key}']") for name, key in from_annotations.items()},
+        **{
+            name: _field(f"metadata.annotations['{key}']") for name, key in from_annotations.items()
+        },
         "HCS_POD_UID": _field("metadata.uid"),
         "HCS_CONTAINER": {"value": container},
         "HCS_AGENT_SOCKET": {"value": AGENT_SOCKET},

@@ -91,7 +91,7 @@ CREATE TABLE isolation (
 );
 CREATE UNIQUE INDEX isolation_current ON isolation (device_id) WHERE released_seq IS NULL;
 COMMENT ON TABLE isolation IS 'Isolations of cards, current (released_seq is null) and past.';
-COMMENT ON COLUMN isolation.active_codes IS 'Faults that hold the card; empty: about to be released.';
+COMMENT ON COLUMN isolation.active_codes IS 'Faults that hold the card; empty: to be released.';
 
 CREATE TABLE allocation (
     pod_uid text NOT NULL,

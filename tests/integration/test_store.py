@@ -31,7 +31,9 @@ async def test_the_migrated_schema_is_the_one_the_code_knows(database_url: str) 
         )
     await engine.dispose()
     found.pop("alembic_version")
-    known = {name: [column.name for column in table.columns] for name, table in METADATA.tables.items()}
+    known = {
+        name: [column.name for column in table.columns] for name, table in METADATA.tables.items()
+    }
     assert found == known
 
 

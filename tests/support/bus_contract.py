@@ -13,7 +13,9 @@ from hcs_bus.subjects import ALLOCATION_SUBJECTS, FACTS_STREAM
 from tests.support.facts import allocation, heartbeat, message
 
 
-async def fetch_all(bus: Bus, count: int, *, after: int = 0, subjects: tuple[str, ...] = ()) -> list[Record]:
+async def fetch_all(
+    bus: Bus, count: int, *, after: int = 0, subjects: tuple[str, ...] = ()
+) -> list[Record]:
     """Follow the facts until `count` records have come."""
     follower = await bus.follow(FACTS_STREAM, after=StreamSeq(after), subjects=subjects)
     records: list[Record] = []
@@ -51,15 +53,21 @@ class BusContract:
         assert (await bus.stream_state(FACTS_STREAM)).last_seq == 1
 
     async def test_an_append_behind_the_expected_grant_is_stored(self, bus: Bus) -> None:
-        first = await bus.append(grant("a"), subjects=ALLOCATION_SUBJECTS, expected_seq=StreamSeq(0))
+        first = await bus.append(
+            grant("a"), subjects=ALLOCATION_SUBJECTS, expected_seq=StreamSeq(0)
+        )
         await bus.publish_many([message(heartbeat())])  # other subjects do not count
-        second = await bus.append(grant("b", "gpu-1"), subjects=ALLOCATION_SUBJECTS, expected_seq=first)
+        second = await bus.append(
+            grant("b", "gpu-1"), subjects=ALLOCATION_SUBJECTS, expected_seq=first
+        )
         assert (first, second) == (1, 3)
         assert await bus.last_seq(FACTS_STREAM, ALLOCATION_SUBJECTS) == 3
 
     async def test_of_racing_appends_one_wins(self, bus: Bus) -> None:
         appends = [
-            bus.append(grant(f"p{n}", f"gpu-{n}"), subjects=ALLOCATION_SUBJECTS, expected_seq=StreamSeq(0))
+            bus.append(
+                grant(f"p{n}", f"gpu-{n}"), subjects=ALLOCATION_SUBJECTS, expected_seq=StreamSeq(0)
+            )
             for n in range(20)
         ]
         outcomes = await asyncio.gather(*appends, return_exceptions=True)

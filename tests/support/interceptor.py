@@ -83,7 +83,8 @@ class Program:
 
     def ask(self, command: str) -> list[int]:
         """Send a command and return the numbers of the answer."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -125,6 +126,11 @@ class Rig:
         return self.directory / "sim.ini"
 
     @property
+    def card_memory(self) -> Path:
+        """The simulated cards' own books."""
+        return self.directory / "sim.ini.memory"
+
+    @property
     def ledger(self) -> Path:
         """The container's ledger."""
         return self.directory / "ledger"
@@ -143,18 +149,21 @@ class Rig:
 
     @contextmanager
     def run(self, name: str, **settings: str) -> Iterator[Program]:
-        """Run `commands` in one of its forms: "cuda_linked", "acl_dlsym", "cudart_ctypes", …"""
+        """Run `commands` in one of its forms, such as "cuda_linked" or "acl_ctypes"."""
         runtime, _, way = name.partition("_")
         script = [sys.executable, "-I", str(PROGRAMS / "commands.py"), runtime]
         command = script if way == "ctypes" else [str(self.programs / name)]
-        with subprocess.Popen(
-            command,
-            env=self.environment(**settings),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.directory / "stderr").open("a"),
-            text=True,
-        ) as process:
+        with (
+            (self.directory / "stderr").open("a") as stderr,
+            subprocess.Popen(
+                command,
+                env=self.environment(**settings),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            ) as process,
+        ):
             try:
                 yield Program(process)
             finally:
@@ -166,7 +175,7 @@ class Rig:
 
     def peak_bytes(self, card: int = 0) -> int:
         """Return the most that the simulated card ever had allocated, by the card's own books."""
-        raw = self.scenario.with_name("sim.ini.memory").read_bytes()
+        raw = self.card_memory.read_bytes()
         peaks = struct.unpack_from(f"={DEVICES_MAX}Q", raw, 8)
         return int(peaks[card])
 

@@ -1,5 +1,6 @@
 """A whole cluster for tests, started as `hcs up` starts it, in a directory and ports of its own."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from hcs_edge.local import cluster, control_plane, nats, passwords, process
 from hcs_edge.local.cluster import ALL, Cluster, Part
 from hcs_edge.local.connection import Connection
 from hcs_edge.local.home import Home
-from hcs_edge.local.process import ProcessRecord
+from hcs_edge.local.process import ProcessIdentity, ProcessRecord
 from tests.support.backend import SilentProgress, free_port_base
 
 DEADLINE_S = 20.0
@@ -55,15 +56,25 @@ class LocalCluster:
         return found
 
     def kill(self, name: str) -> None:
-        """`kill -9` a process and wait until it is gone."""
+        """`kill -9` a process with its children, and wait until it is gone."""
         identity = self.record(name).identity
         assert identity is not None
-        os.kill(identity.pid, signal.SIGKILL)
-        eventually(lambda: not process.is_running(identity))
+        kill_group(identity)
 
     def restart(self, name: str) -> None:
         """Start a killed process again, with the command and environment it had."""
         process.start(self.home.run, self.record(name).spec)
+
+
+def kill_group(identity: ProcessIdentity) -> None:
+    """`kill -9` a process group and wait until nothing of its leader is left, not even a zombie.
+
+    PostgreSQL takes a zombie with the process id in its lock file for a living server.
+    """
+    os.killpg(identity.pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # another test's parent, or init, reaps it
+        os.waitpid(identity.pid, 0)
+    eventually(lambda: not process.is_running(identity))
 
 
 def eventually(is_so: Callable[[], bool], *, deadline_s: float = DEADLINE_S) -> None:

@@ -1,4 +1,4 @@
-"""Simulated nodes for tests: the libraries, a scenario file, and a detector in a process of its own.
+"""Simulated nodes for tests: the libraries, and a detector in a process of its own.
 
 The dynamic linker reads `LD_LIBRARY_PATH` when a process starts, so whatever loads a simulated
 library is a child process. `python -m tests.support.simulated VENDOR` is that child: one command
@@ -54,6 +54,7 @@ class DetectorProcess:
             env=dict(env),
             cwd=CHECKOUT,
         )
+        self._unread: list[FaultSignal] = []
         self.opened = self._answer()  # {"error": …} when it could not be opened
 
     def __enter__(self) -> Self:
@@ -76,14 +77,16 @@ class DetectorProcess:
         return msgspec.convert(self._ask(f"wait {timeout_s}"), list[FaultSignal])
 
     def wait_until(self, wanted: Callable[[FaultSignal], bool]) -> FaultSignal:
-        """Call `wait_faults` until a wanted signal comes."""
-        seen: list[FaultSignal] = []
+        """Call `wait_faults` until a wanted signal comes; what comes behind it is kept."""
+        passed: list[FaultSignal] = []
         for _ in range(WAITS_MAX):
-            for signal in self.wait():
+            while self._unread:
+                signal = self._unread.pop(0)
                 if wanted(signal):
                     return signal
-                seen.append(signal)
-        raise AssertionError(f"it never came; seen: {seen}")
+                passed.append(signal)
+            self._unread += self.wait()
+        raise AssertionError(f"it never came; seen: {passed}")
 
     def reopen(self) -> None:
         """Close and open, as after a failure."""

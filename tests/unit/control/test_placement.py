@@ -56,6 +56,13 @@ def test_what_no_card_holds_is_spread_over_the_fewest() -> None:
     assert {share.fp16_gflops for share in found.shares} == {300_000}
 
 
+def test_free_halves_of_two_cards_do_not_make_one() -> None:
+    folding = node_of(device("d0"), device("d1", index=1))
+    folding.add(allocation(AllocationState.RESERVED, ("d0", 60, 1), ("d1", 60, 1)))
+    assert "freest device has 20.0 GiB" in refusal(folding, request(32))
+    assert chosen(folding, request(20)) == ["d0"]
+
+
 def test_models_are_not_mixed() -> None:
     folding = node_of(
         device("d0"), device("d1", index=0, vendor=Vendor.HUAWEI, model="Ascend 910B3")
@@ -84,7 +91,9 @@ def test_a_node_without_cards_says_so() -> None:
 
 def test_a_share_is_rounded_up_never_down() -> None:
     folding = node_of(*(device(f"d{n}", index=n, vram_gib=1) for n in range(3)))
-    found = place(folding.fleet, NODE, Request(container="m", vram_bytes=2 * GIB + 1, fp16_gflops=0))
+    found = place(
+        folding.fleet, NODE, Request(container="m", vram_bytes=2 * GIB + 1, fp16_gflops=0)
+    )
     assert isinstance(found, Placement)
     assert sum(share.vram_bytes for share in found.shares) >= 2 * GIB + 1
 

@@ -84,7 +84,11 @@ def test_requests_and_limits_both_count() -> None:
         ([container(vram="1.5")], [], r"containers\[main\].resources: ai.compute/vram: '1.5'"),
         ([container(vram="-1")], [], r"'-1' must be greater than zero"),
         ([container(tflops="100")], [], "ai.compute/vram is required"),
-        ([container(vram="1Gi", **{"ai.compute/tflop": "1"})], [], "ai.compute/tflop is not one of"),
+        (
+            [container(vram="1Gi", **{"ai.compute/tflop": "1"})],
+            [],
+            "ai.compute/tflop is not one of",
+        ),
         ([container("a", vram="1Gi"), container("b", vram="1Gi")], [], "only one container"),
         ([container()], [container("setup", vram="1Gi")], r"initContainers\[setup\]"),
     ],

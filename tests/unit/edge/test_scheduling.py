@@ -8,7 +8,6 @@ import pytest
 
 from hcs_bus.envelope import Message, encode_decision
 from hcs_bus.errors import TransientError
-from hcs_bus.events import AllocationState
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import DeviceId, NodeName, PodUid, StreamSeq
 from hcs_bus.subjects import ALLOCATION_SUBJECTS, FACTS_STREAM
@@ -180,7 +179,9 @@ async def test_an_isolation_reaches_the_view_through_the_decision_stream(world: 
     folding.add(fingerprint(device("d0")))
     folding.seq = StreamSeq(10)
     folding.add(fault("d0"))
-    decision = encode_decision(folding.decisions[0], event_id="projector/1", source="/hcs/projector")
+    decision = encode_decision(
+        folding.decisions[0], event_id="projector/1", source="/hcs/projector"
+    )
     await world.bus.publish_many([decision])
     async with asyncio.timeout(5):
         while replica.view.fleet.devices[DeviceId("d0")].usable:
@@ -339,5 +340,3 @@ async def test_the_twin_refuses_a_second_binding() -> None:
     await twin.bind(binding)
     with pytest.raises(KubeConflictError):
         await twin.bind(binding)
-
-

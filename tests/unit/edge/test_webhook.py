@@ -26,11 +26,11 @@ def pod(**container: Any) -> Json:
 
 def patched(given: Json) -> Json:
     """Return the object with the patch applied; every operation of ours is an `add`."""
-    result = msgspec.json.decode(msgspec.json.encode(given))
+    result: Json = msgspec.json.decode(msgspec.json.encode(given))
     for operation in patch_pod(msgspec.json.encode(given)):
         assert operation["op"] == "add"
         *parents, last = operation["path"].strip("/").split("/")
-        target = result
+        target: Any = result
         for part in parents:
             target = target[int(part)] if part.isdecimal() else target[part]
         target[last] = operation["value"]
@@ -51,9 +51,9 @@ def test_limits_equal_requests_and_other_resources_stay() -> None:
 
 
 def test_limits_alone_are_enough() -> None:
-    resources = patched(pod(resources={"limits": {"ai.compute/vram": "16Gi"}}))["spec"]["containers"][
-        0
-    ]["resources"]
+    resources = patched(pod(resources={"limits": {"ai.compute/vram": "16Gi"}}))["spec"][
+        "containers"
+    ][0]["resources"]
     assert resources["requests"] == resources["limits"] == {"ai.compute/vram": "16Gi"}
 
 

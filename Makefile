@@ -1,0 +1,37 @@
+# Everything starts here; `make` alone says what there is.
+.DEFAULT_GOAL := help
+VENV := .venv/bin
+export PYTHON
+
+.PHONY: help up down test lint bench bootstrap
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: bootstrap ## Build what is missing and start a cluster on this machine
+	@$(VENV)/hcs up $(if $(PORT_BASE),--port-base $(PORT_BASE))
+	@echo
+	@echo 'Try:'
+	@echo '  eval "$$($(VENV)/hcs env)"'
+	@echo '  hcs inventory'
+	@echo '  kubectl get nodes'
+	@echo '  make down'
+
+down: ## Stop the cluster; its data stays
+	@$(VENV)/hcs down
+
+test: bootstrap ## Run all tests (ARGS="-k name" for some)
+	@$(VENV)/python -m pytest $(ARGS)
+
+lint: bootstrap ## Check style, types and layers
+	@$(VENV)/ruff check .
+	@$(VENV)/ruff format --check .
+	@$(VENV)/mypy
+	@$(VENV)/lint-imports
+
+bench: bootstrap ## Run one benchmark: make bench BENCH=name
+	@$(if $(BENCH),,$(error BENCH=name is missing; there are: $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))))
+	@$(VENV)/python -m tests.bench.$(BENCH)
+
+bootstrap:
+	@deploy/local/bootstrap.sh

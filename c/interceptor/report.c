@@ -1,0 +1,190 @@
+/* See report.h. */
+#define _GNU_SOURCE
+#include "report.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "account.h"
+#include "config.h"
+#include "connection.h"
+#include "debug.h"
+
+#define TICK_NS 100000000    /* the bound on how often a process speaks */
+#define RECONNECT_TICKS 10   /* between two tries to find an agent */
+#define RECLAIM_TICKS 50     /* how long to look for the neighbour that ended */
+#define STACK_BYTES (256 * 1024)
+#define EXIT_WAIT_NS 100000000 /* for a send in progress, before the exit goes on without us */
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of the connection and `lost` */
+static struct hcs_connection connection = {.fd = -1};
+static uint32_t lost;
+static bool started;
+static bool changed;
+
+static bool wanted(void) {
+    const struct hcs_config *config = hcs_config();
+    return config->enforced && config->devices_named && *config->socket_path != '\0' &&
+           *config->pod_uid != '\0' && *config->container != '\0';
+}
+
+void hcs_report_changed(void) {
+    if (!__atomic_load_n(&changed, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&changed, true, __ATOMIC_RELEASE);
+    }
+}
+
+static struct hcs_wire_header header(enum hcs_wire_type type, uint32_t size) {
+    return (struct hcs_wire_header){HCS_WIRE_MAGIC, HCS_WIRE_VERSION, (uint16_t)type, size, lost};
+}
+
+/* Say hello if the connection is new, then the state. With the mutex held. */
+static enum hcs_sent say(bool is_new, struct hcs_ledger *ledger) {
+    const struct hcs_config *config = hcs_config();
+    struct hcs_wire_hello hello = {.pid = getpid(), .device_count = config->device_count};
+    struct hcs_wire_usage usage = {.reserved = 0};
+    if (!hcs_ledger_read(ledger, &usage, hello.quota_bytes)) {
+        return HCS_SOCKET_FULL;
+    }
+    if (is_new) {
+        hello.header = header(HCS_WIRE_HELLO, sizeof hello);
+        hello.epoch_ns = usage.epoch_ns;
+        memcpy(hello.pod_uid, config->pod_uid, sizeof hello.pod_uid);
+        memcpy(hello.container, config->container, sizeof hello.container);
+        memcpy(hello.device_ids, config->device_ids, sizeof hello.device_ids);
+        enum hcs_sent sent = hcs_connection_send(&connection, &hello, sizeof hello);
+        if (sent != HCS_SENT) {
+            return HCS_DISCONNECTED; /* a full socket at the first message is no agent */
+        }
+    }
+    usage.header = header(HCS_WIRE_USAGE, sizeof usage);
+    return hcs_connection_send(&connection, &usage, sizeof usage);
+}
+
+/* Say the state, on a new connection if there is none; false: it remains to be said. */
+static bool speak(struct hcs_ledger *ledger) {
+    bool is_new = connection.fd < 0;
+    if (is_new && !hcs_connection_open(&connection, hcs_config()->socket_path)) {
+        return false;
+    }
+    enum hcs_sent sent = say(is_new, ledger);
+    if (sent == HCS_SOCKET_FULL) {
+        lost++;
+    } else if (sent == HCS_DISCONNECTED) {
+        hcs_connection_close(&connection);
+    }
+    return sent == HCS_SENT;
+}
+
+/* Read what the agent says; true: it asks for a reclaim. */
+static bool listen_to_agent(void) {
+    struct hcs_wire_header message;
+    bool reclaim = false;
+    int bytes;
+    while (connection.fd >= 0 &&
+           (bytes = hcs_connection_receive(&connection, &message, sizeof message)) != 0) {
+        if (bytes < 0) {
+            hcs_connection_close(&connection);
+        } else if (bytes == sizeof message && message.magic == HCS_WIRE_MAGIC &&
+                   message.type == HCS_WIRE_RECLAIM) {
+            reclaim = true;
+        }
+    }
+    return reclaim;
+}
+
+struct pace {
+    unsigned until_connect; /* ticks */
+    unsigned reclaiming;    /* ticks left */
+};
+
+static void tick(struct pace *pace, struct hcs_ledger *ledger) {
+    if (listen_to_agent()) {
+        pace->reclaiming = RECLAIM_TICKS;
+    }
+    if (pace->reclaiming > 0) {
+        pace->reclaiming--;
+        if (hcs_ledger_reclaim(ledger) > 0) {
+            pace->reclaiming = 0;
+            hcs_report_changed();
+        }
+    }
+    bool connected = connection.fd >= 0;
+    if (!connected && pace->until_connect > 0) {
+        pace->until_connect--;
+        return;
+    }
+    /* A new agent must hear the state also when nothing changed. */
+    bool to_say = __atomic_exchange_n(&changed, false, __ATOMIC_ACQ_REL) || !connected;
+    if (to_say && !speak(ledger)) {
+        hcs_report_changed();
+    }
+    pace->until_connect = connection.fd < 0 ? RECONNECT_TICKS - 1 : 0;
+}
+
+static void *report(void *unused) {
+    struct pace pace = {0, 0};
+    const struct timespec pause = {0, TICK_NS};
+    (void)unused;
+    for (;;) {
+        struct hcs_ledger *ledger = hcs_account_ledger();
+        if (ledger != NULL) {
+            pthread_mutex_lock(&mutex);
+            tick(&pace, ledger);
+            pthread_mutex_unlock(&mutex);
+        }
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+    }
+    return NULL;
+}
+
+void hcs_report_start(void) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    if (started || !wanted() || pthread_attr_init(&attributes) != 0) {
+        return;
+    }
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    /* A thread inherits its mask: no signal meant for the application may end up in ours. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    started = pthread_create(&thread, &attributes, report, NULL) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (started) {
+        pthread_setname_np(thread, "hcs-report");
+    } else {
+        hcs_debug("no_reports", "no thread; usage is told at exit only");
+    }
+}
+
+void hcs_report_forget(void) {
+    pthread_mutex_init(&mutex, NULL);
+    hcs_connection_close(&connection);
+    started = false;
+    changed = false;
+    lost = 0;
+}
+
+/* The last state. Our library was loaded first, so it is among the last to be finished. */
+__attribute__((destructor)) static void say_goodbye(void) {
+    struct hcs_ledger *ledger = hcs_account_ledger();
+    struct timespec deadline;
+    if (ledger == NULL || !wanted()) {
+        return;
+    }
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_nsec += EXIT_WAIT_NS;
+    deadline.tv_sec += deadline.tv_nsec / 1000000000;
+    deadline.tv_nsec %= 1000000000;
+    if (pthread_mutex_timedlock(&mutex, &deadline) == 0) {
+        speak(ledger);
+        pthread_mutex_unlock(&mutex);
+    }
+}

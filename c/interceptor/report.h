@@ -1,0 +1,31 @@
+/* Tells the agent what the container uses, without the application noticing.
+ *
+ * One thread per process, started with the process's first hooked call and only when there is an
+ * agent to talk to; the runtimes start threads of their own at that point, so a program that is
+ * still single-threaded stays so. It has all signals blocked, wakes every 100 ms, and sends the
+ * ledger's state if this process changed it: the hooks themselves do no more than set a flag. A
+ * timer signal or sending from the hooks would need no thread, but the first is visible to the
+ * application, and the second leaves the last change unsaid until the next call.
+ *
+ * Everything is non-blocking. A message that finds the socket full is counted (the count is in the
+ * next header) and said again. Without an agent it tries to connect once a second. At exit the last
+ * state is said once more, so also a program that lives for a moment is heard. The agent sees the
+ * process's end by the socket's end, and asks a surviving neighbour to reclaim; the kernel may
+ * still be taking the dead process apart then, so the neighbour looks for a while.
+ *
+ * An application may close descriptors it does not know: before each use we check that ours is
+ * still the socket we opened.
+ */
+#ifndef HCS_REPORT_H
+#define HCS_REPORT_H
+
+/* Start reporting; does nothing without socket, pod uid, container and device ids. */
+void hcs_report_start(void);
+
+/* This process changed the ledger. */
+void hcs_report_changed(void);
+
+/* In a forked child: the thread and the connection are the parent's. */
+void hcs_report_forget(void);
+
+#endif

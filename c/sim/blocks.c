@@ -1,0 +1,117 @@
+/* See blocks.h. */
+#define _GNU_SOURCE
+#include "blocks.h"
+
+#include <pthread.h>
+#include <search.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define ADDRESS_FIRST 0x300000000000ull /* below every mmap, above every heap */
+#define REUSE_MAX 64                    /* freed addresses remembered; older ones stay unused */
+#define DELAY_ENV "HCS_SIM_ALLOC_DELAY_US" /* a slow driver: widens races for tests */
+
+struct block {
+    uint64_t address;
+    uint64_t bytes;
+    const struct hcs_sim_device *device;
+    const void *context;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static void *tree; /* of struct block, by address */
+static uint64_t address_next = ADDRESS_FIRST;
+static struct { uint64_t address, bytes; } reusable[REUSE_MAX];
+static unsigned reusable_next;
+
+static int by_address(const void *left, const void *right) {
+    uint64_t a = ((const struct block *)left)->address;
+    uint64_t b = ((const struct block *)right)->address;
+    return (a > b) - (a < b);
+}
+
+static uint64_t pick_address(uint64_t bytes) {
+    for (unsigned i = 0; i < REUSE_MAX; i++) {
+        if (reusable[i].bytes == bytes && reusable[i].address != 0) {
+            uint64_t address = reusable[i].address;
+            reusable[i].address = 0;
+            return address;
+        }
+    }
+    uint64_t address = address_next;
+    address_next += bytes;
+    return address;
+}
+
+static void be_slow(void) {
+    const char *text = getenv(DELAY_ENV);
+    long delay_us = text != NULL ? atol(text) : 0;
+    if (delay_us > 0) {
+        struct timespec pause = {delay_us / 1000000, delay_us % 1000000 * 1000};
+        nanosleep(&pause, NULL);
+    }
+}
+
+uint64_t hcs_sim_block_allocate(const struct hcs_sim_device *device, uint64_t bytes,
+                                const void *context) {
+    struct block *block = malloc(sizeof *block);
+    if (block == NULL || !hcs_sim_memory_take(device, bytes)) {
+        free(block);
+        return 0;
+    }
+    pthread_mutex_lock(&mutex);
+    uint64_t address = pick_address(bytes);
+    *block = (struct block){address, bytes, device, context};
+    if (tsearch(block, &tree, by_address) == NULL) {
+        abort(); /* out of host memory inside a simulated driver: nothing sensible is left to do */
+    }
+    pthread_mutex_unlock(&mutex);
+    be_slow();
+    return address;
+}
+
+/* With the mutex held. */
+static void remove_block(struct block *block) {
+    tdelete(block, &tree, by_address);
+    reusable[reusable_next % REUSE_MAX].address = block->address;
+    reusable[reusable_next++ % REUSE_MAX].bytes = block->bytes;
+    hcs_sim_memory_give(block->device, block->bytes);
+    free(block);
+}
+
+bool hcs_sim_block_free(uint64_t address) {
+    struct block key = {.address = address};
+    pthread_mutex_lock(&mutex);
+    struct block **found = tfind(&key, &tree, by_address);
+    if (found != NULL) {
+        remove_block(*found);
+    }
+    pthread_mutex_unlock(&mutex);
+    return found != NULL;
+}
+
+struct search {
+    const void *context;
+    struct block *found;
+};
+
+static void match_context(const void *node, VISIT visit, void *closure) {
+    struct search *search = closure;
+    struct block *block = *(struct block *const *)node;
+    if ((visit == preorder || visit == leaf) && block->context == search->context) {
+        search->found = block;
+    }
+}
+
+void hcs_sim_blocks_free_context(const void *context) {
+    struct search search;
+    pthread_mutex_lock(&mutex);
+    do {
+        search = (struct search){context, NULL};
+        twalk_r(tree, match_context, &search);
+        if (search.found != NULL) {
+            remove_block(search.found);
+        }
+    } while (search.found != NULL);
+    pthread_mutex_unlock(&mutex);
+}

@@ -1,0 +1,140 @@
+/* See card_memory.h. */
+#define _GNU_SOURCE
+#include "card_memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../interceptor/process.h"
+
+/* flock excludes other processes, the mutex this process's other threads. The kernel takes the
+ * flock from a killed process, and the totals are summed anew each time: nothing to repair. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct hcs_sim_card_memory *memory;
+static struct hcs_sim_process_memory *mine;
+static int lock_fd = -1;
+
+static struct hcs_sim_card_memory *map_file(void) {
+    char path[4096];
+    const char *scenario = getenv(HCS_SIM_SCENARIO_ENV);
+    int length = snprintf(path, sizeof path, "%s.memory", scenario != NULL ? scenario : "");
+    if (scenario == NULL || length >= (int)sizeof path) {
+        return NULL;
+    }
+    lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (lock_fd < 0 || ftruncate(lock_fd, sizeof *memory) != 0) {
+        return NULL;
+    }
+    void *mapping =
+        mmap(NULL, sizeof *memory, PROT_READ | PROT_WRITE, MAP_SHARED, lock_fd, 0);
+    return mapping == MAP_FAILED ? NULL : mapping;
+}
+
+static struct hcs_sim_process_memory *find_slot(void) {
+    for (unsigned i = 0; i < HCS_SIM_PROCESSES_MAX; i++) {
+        struct hcs_sim_process_memory *process = &memory->processes[i];
+        if (process->pid != 0 && !hcs_process_lives(process->pid, process->start_ticks)) {
+            memset(process, 0, sizeof *process);
+        }
+        if (process->pid == 0) {
+            process->pid = getpid();
+            process->start_ticks = hcs_process_start_ticks(getpid());
+            return process;
+        }
+    }
+    return NULL;
+}
+
+/* Lock and map; false (and nothing locked) when there is no place to keep the state. */
+static bool enter(void) {
+    pthread_mutex_lock(&mutex);
+    if (memory == NULL) {
+        memory = map_file();
+    }
+    if (memory != NULL) {
+        while (flock(lock_fd, LOCK_EX) != 0 && errno == EINTR) {
+        }
+        memory->magic = HCS_SIM_MEMORY_MAGIC;
+        mine = mine != NULL ? mine : find_slot();
+        if (mine != NULL) {
+            return true;
+        }
+        flock(lock_fd, LOCK_UN);
+    }
+    pthread_mutex_unlock(&mutex);
+    return false;
+}
+
+static void leave(void) {
+    flock(lock_fd, LOCK_UN);
+    pthread_mutex_unlock(&mutex);
+}
+
+static uint64_t total(unsigned card) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < HCS_SIM_PROCESSES_MAX; i++) {
+        bytes += memory->processes[i].used_bytes[card];
+    }
+    return bytes;
+}
+
+static void forget_the_dead(void) {
+    for (unsigned i = 0; i < HCS_SIM_PROCESSES_MAX; i++) {
+        struct hcs_sim_process_memory *process = &memory->processes[i];
+        if (process->pid != 0 && !hcs_process_lives(process->pid, process->start_ticks)) {
+            memset(process, 0, sizeof *process);
+        }
+    }
+}
+
+static uint64_t capacity(const struct hcs_sim_device *device) {
+    return device->vram_bytes - (device->memory_used_bytes < device->vram_bytes
+                                     ? device->memory_used_bytes
+                                     : device->vram_bytes);
+}
+
+bool hcs_sim_memory_take(const struct hcs_sim_device *device, uint64_t bytes) {
+    uint64_t size = capacity(device);
+    if (bytes > size || !enter()) {
+        return false;
+    }
+    unsigned card = device->number;
+    if (total(card) + bytes > memory->peak_bytes[card]) {
+        forget_the_dead();
+    }
+    uint64_t used = total(card);
+    bool granted = used <= size && bytes <= size - used;
+    if (granted) {
+        mine->used_bytes[card] += bytes;
+        if (used + bytes > memory->peak_bytes[card]) {
+            memory->peak_bytes[card] = used + bytes;
+        }
+    }
+    leave();
+    return granted;
+}
+
+void hcs_sim_memory_give(const struct hcs_sim_device *device, uint64_t bytes) {
+    if (enter()) {
+        mine->used_bytes[device->number] -= bytes;
+        leave();
+    }
+}
+
+uint64_t hcs_sim_memory_free(const struct hcs_sim_device *device) {
+    uint64_t size = capacity(device);
+    if (!enter()) {
+        return size;
+    }
+    forget_the_dead();
+    uint64_t used = total(device->number);
+    leave();
+    return used < size ? size - used : 0;
+}

@@ -1,0 +1,166 @@
+/* The simulated libcudart.so.12. It reaches the driver as the real one does: dlopen of
+ * libcuda.so.1, dlsym of cuGetProcAddress_v2 alone, everything else through that by plain name. */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cuda.h"
+
+typedef int cudaError_t;
+enum {
+    cudaSuccess = 0,
+    cudaErrorInvalidValue = 1,
+    cudaErrorInitializationError = 3,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorInvalidDevice = 101,
+};
+
+#define RUNTIME_VERSION 12090
+
+static struct {
+    CUresult (*init)(unsigned);
+    CUresult (*device_count)(int *);
+    CUresult (*retain)(CUcontext *, CUdevice);
+    CUresult (*set_current)(CUcontext);
+    CUresult (*allocate)(CUdeviceptr *, size_t);
+    CUresult (*release)(CUdeviceptr);
+    CUresult (*memory_info)(size_t *, size_t *);
+    CUresult (*synchronize)(void);
+} driver;
+static cudaError_t load_error = cudaErrorInitializationError;
+static pthread_once_t load_once = PTHREAD_ONCE_INIT;
+static __thread int current_device;
+static __thread cudaError_t last_error;
+
+cudaError_t cudaMalloc(void **pointer, size_t bytes);
+cudaError_t cudaFree(void *pointer);
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetDevice(int *device);
+cudaError_t cudaGetDeviceCount(int *count);
+cudaError_t cudaDeviceSynchronize(void);
+cudaError_t cudaRuntimeGetVersion(int *version);
+cudaError_t cudaGetLastError(void);
+
+static void load(void) {
+    void *library = dlopen("libcuda.so.1", RTLD_LAZY);
+    CUresult (*get)(const char *, void **, int, uint64_t, int *) = NULL;
+    if (library != NULL) {
+        *(void **)&get = dlsym(library, "cuGetProcAddress_v2");
+    }
+    if (get == NULL) {
+        load_error = cudaErrorInsufficientDriver;
+        return;
+    }
+    const struct { const char *name; int version; void *target; } wanted[] = {
+        {"cuInit", 2000, &driver.init},
+        {"cuDeviceGetCount", 2000, &driver.device_count},
+        {"cuDevicePrimaryCtxRetain", 7000, &driver.retain},
+        {"cuCtxSetCurrent", 4000, &driver.set_current},
+        {"cuMemAlloc", 3020, &driver.allocate},
+        {"cuMemFree", 3020, &driver.release},
+        {"cuMemGetInfo", 3020, &driver.memory_info},
+        {"cuCtxSynchronize", 2000, &driver.synchronize},
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        int status;
+        void **target = wanted[i].target;
+        if (get(wanted[i].name, target, wanted[i].version, 0, &status) != 0 || *target == NULL) {
+            load_error = cudaErrorInsufficientDriver;
+            return;
+        }
+    }
+    load_error = driver.init(0); /* the numbers of both enums agree where cuInit is concerned */
+}
+
+static cudaError_t remember(cudaError_t error) {
+    last_error = error != cudaSuccess ? error : last_error;
+    return error;
+}
+
+/* Make the thread's device current, as the runtime does before every call that needs one. */
+static cudaError_t enter(void) {
+    pthread_once(&load_once, load);
+    if (load_error != cudaSuccess) {
+        return load_error;
+    }
+    CUcontext context;
+    CUresult result = driver.retain(&context, current_device);
+    return result != CUDA_SUCCESS ? result : driver.set_current(context);
+}
+
+HCS_EXPORT cudaError_t cudaMalloc(void **pointer, size_t bytes) {
+    cudaError_t error = pointer == NULL ? cudaErrorInvalidValue : enter();
+    if (error != cudaSuccess) {
+        return remember(error);
+    }
+    CUdeviceptr address = 0;
+    error = bytes == 0 ? cudaSuccess : driver.allocate(&address, bytes);
+    if (error == cudaSuccess) {
+        *pointer = (void *)(uintptr_t)address;
+    }
+    return remember(error);
+}
+
+HCS_EXPORT cudaError_t cudaFree(void *pointer) {
+    cudaError_t error = enter();
+    if (error == cudaSuccess && pointer != NULL) {
+        error = driver.release((CUdeviceptr)(uintptr_t)pointer);
+    }
+    return remember(error);
+}
+
+HCS_EXPORT cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
+    cudaError_t error = enter();
+    return remember(error == cudaSuccess ? driver.memory_info(free_bytes, total_bytes) : error);
+}
+
+HCS_EXPORT cudaError_t cudaGetDeviceCount(int *count) {
+    pthread_once(&load_once, load);
+    if (count == NULL) {
+        return remember(cudaErrorInvalidValue);
+    }
+    *count = 0;
+    return remember(load_error != cudaSuccess ? load_error : driver.device_count(count));
+}
+
+HCS_EXPORT cudaError_t cudaSetDevice(int device) {
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaSuccess && (device < 0 || device >= count)) {
+        error = cudaErrorInvalidDevice;
+    }
+    if (error == cudaSuccess) {
+        current_device = device;
+        error = enter();
+    }
+    return remember(error);
+}
+
+HCS_EXPORT cudaError_t cudaGetDevice(int *device) {
+    if (device == NULL) {
+        return remember(cudaErrorInvalidValue);
+    }
+    *device = current_device;
+    return cudaSuccess;
+}
+
+HCS_EXPORT cudaError_t cudaDeviceSynchronize(void) {
+    cudaError_t error = enter();
+    return remember(error == cudaSuccess ? driver.synchronize() : error);
+}
+
+HCS_EXPORT cudaError_t cudaRuntimeGetVersion(int *version) {
+    if (version == NULL) {
+        return remember(cudaErrorInvalidValue);
+    }
+    *version = RUNTIME_VERSION;
+    return cudaSuccess;
+}
+
+HCS_EXPORT cudaError_t cudaGetLastError(void) {
+    cudaError_t error = last_error;
+    last_error = cudaSuccess;
+    return error;
+}

@@ -1,0 +1,113 @@
+/* The part of the DCMI ABI that is simulated: return codes, structures, and the shared helpers.
+ *
+ * Names (with the vendor's spelling), numbers and layouts are those of Huawei's
+ * dcmi_interface_api.h; sizes are checked here, at compile time.
+ */
+#ifndef HCS_SIM_DCMI_H
+#define HCS_SIM_DCMI_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "scenario.h"
+
+#define EXPORT __attribute__((visibility("default")))
+
+enum {
+    DCMI_OK = 0,
+    DCMI_ERR_CODE_INVALID_PARAMETER = -8001,
+    DCMI_ERR_CODE_INNER_ERR = -8005,
+    DCMI_ERR_CODE_TIME_OUT = -8006,
+    DCMI_ERR_CODE_INVALID_DEVICE_ID = -8007,
+    DCMI_ERR_CODE_DEVICE_NOT_EXIST = -8008,
+    DCMI_ERR_CODE_NOT_REDAY = -8012
+};
+
+#define DCMI_ERROR_CODES_MAX 128
+#define DCMI_EVENT_WAIT_MS_MAX 30000
+#define DCMI_HEALTH_OK 0U
+#define DCMI_HEALTH_CRITICAL 3U
+#define DCMI_HEALTH_ABSENT 0xFFFFFFFFU
+#define DCMI_SEVERITY_CRITICAL 3
+#define DCMI_FILTER_EVENT_ID 1U
+#define DCMI_FILTER_SEVERITY 2U
+enum { DCMI_TOPO_SELF = 0, DCMI_TOPO_SYS = 1, DCMI_TOPO_PHB = 2, DCMI_TOPO_HCCS = 3 };
+
+struct dcmi_chip_info_v2 {
+    unsigned char chip_type[32], chip_name[32], chip_ver[32];
+    unsigned aicore_cnt;
+    unsigned char npu_name[32];
+};
+_Static_assert(sizeof(struct dcmi_chip_info_v2) == 132, "dcmi_chip_info_v2");
+_Static_assert(offsetof(struct dcmi_chip_info_v2, npu_name) == 100, "dcmi_chip_info_v2.npu_name");
+
+struct dcmi_pcie_info_all {
+    unsigned venderid, subvenderid, deviceid, subdeviceid;
+    int domain;
+    unsigned bdf_busid, bdf_deviceid, bdf_funcid;
+    unsigned char reserve[32];
+};
+_Static_assert(sizeof(struct dcmi_pcie_info_all) == 64, "dcmi_pcie_info_all");
+
+struct dcmi_elabel_info {
+    char product_name[256], model[256], manufacturer[256], manufacturer_date[256];
+    char serial_number[256];
+};
+_Static_assert(sizeof(struct dcmi_elabel_info) == 1280, "dcmi_elabel_info");
+
+struct dcmi_hbm_info {
+    uint64_t memory_size; /* MB */
+    unsigned freq;
+    uint64_t memory_usage; /* MB */
+    int temp;
+    unsigned bandwith_util_rate;
+};
+_Static_assert(sizeof(struct dcmi_hbm_info) == 32, "dcmi_hbm_info");
+_Static_assert(offsetof(struct dcmi_hbm_info, memory_usage) == 16, "dcmi_hbm_info.memory_usage");
+
+struct dcmi_event_filter {
+    uint64_t filter_flag;
+    unsigned event_id;
+    unsigned char severity, node_type, resv[32];
+};
+_Static_assert(sizeof(struct dcmi_event_filter) == 48, "dcmi_event_filter");
+
+struct dcmi_dms_fault_event {
+    unsigned event_id;
+    unsigned short deviceid;
+    unsigned char node_type, node_id, sub_node_type, sub_node_id, severity;
+    unsigned char assertion; /* 0 recovered, 1 raised */
+    int event_serial_num, notify_serial_num;
+    uint64_t alarm_raised_time; /* ms since the epoch */
+    char event_name[256], additional_info[32];
+    unsigned char os_id, resv_1[1];
+    unsigned short node_type_ex, sub_node_type_ex;
+    unsigned char resv_2[2], resv[24];
+};
+_Static_assert(sizeof(struct dcmi_dms_fault_event) == 352, "dcmi_dms_fault_event");
+_Static_assert(offsetof(struct dcmi_dms_fault_event, alarm_raised_time) == 24, "alarm_raised_time");
+
+struct dcmi_event {
+    int type; /* 0: dms_event */
+    union {
+        struct dcmi_dms_fault_event dms_event;
+    } event_t;
+};
+_Static_assert(sizeof(struct dcmi_event) == 360, "dcmi_event");
+
+/* Acquire a snapshot and the card (card_id, 0). On any other result than DCMI_OK `*scenario` is
+ * NULL; on DCMI_OK the caller releases it. A lost card does not exist. */
+int hcs_dcmi_enter(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
+                   const struct hcs_sim_device **device);
+
+/* The same, but a lost card is entered too: `(*device)->present` is false. */
+int hcs_dcmi_enter_any(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
+                       const struct hcs_sim_device **device);
+
+/* Take note of the events that happened before dcmi_init: they are not handed out. */
+void hcs_dcmi_events_begin(const struct hcs_sim_scenario *scenario);
+
+/* The number behind a hexadecimal code as the scenario writes it; false when it is none. */
+bool hcs_dcmi_code(const char *text, unsigned *code);
+
+#endif

@@ -1,0 +1,106 @@
+/* Simulated libnvidia-ml.so.1: NVLink.
+ *
+ * A card has a fixed number of physical links. With one or two peers the scenario's lanes are
+ * cables from card to card. A fuller mesh cannot be wired so: there, as in an HGX board, every link
+ * of every card goes to an NVSwitch, and a card has as many as its best-connected pair has lanes.
+ */
+#include "nvml.h"
+
+#define LINKS_OF_A_CARD 12     /* A100 */
+#define SWITCH_BUS 0xC0U       /* the switches' PCI buses; two links of each card to each switch */
+#define LINKS_TO_A_SWITCH 2U
+
+struct remote {
+    bool active;
+    bool is_switch;
+    unsigned domain, bus, device;
+};
+
+/* The lanes of a link as seen from `number`, with `*peer`; 0 when the link is another card's. */
+static unsigned lanes_from(const struct hcs_sim_link *link, unsigned number, unsigned *peer) {
+    if (link->type != HCS_SIM_NVLINK || (link->a != number && link->b != number))
+        return 0;
+    *peer = link->a == number ? link->b : link->a;
+    return link->lanes;
+}
+
+/* Fill in what is at the other end of a physical link; false when there is no such link. */
+static bool find_remote(const struct hcs_sim_scenario *scenario, unsigned number, unsigned index,
+                        struct remote *out) {
+    unsigned total = 0, best = 0, best_up = 0, peer;
+    for (size_t i = 0; i < scenario->link_count; i++) {
+        const struct hcs_sim_link *link = &scenario->links[i];
+        unsigned lanes = lanes_from(link, number, &peer);
+        if (lanes && index >= total && index < total + lanes) {
+            const struct hcs_sim_device *device = &scenario->devices[peer];
+            *out = (struct remote){.active = link->up && device->present,
+                                   .domain = device->pci_domain,
+                                   .bus = device->pci_bus,
+                                   .device = device->pci_device};
+        }
+        total += lanes;
+        best = lanes > best ? lanes : best;
+        best_up = link->up && lanes > best_up ? lanes : best_up;
+    }
+    if (total <= LINKS_OF_A_CARD)
+        return index < total;
+    *out = (struct remote){.active = index < best_up,
+                           .is_switch = true,
+                           .bus = SWITCH_BUS + index / LINKS_TO_A_SWITCH};
+    return index < best;
+}
+
+static nvmlReturn_t enter(nvmlDevice_t handle, unsigned index, struct remote *remote) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    nvmlReturn_t result = hcs_nvml_enter(handle, &scenario, &device);
+    if (result != NVML_SUCCESS)
+        return result;
+    if (index >= NVML_NVLINK_MAX_LINKS)
+        result = NVML_ERROR_INVALID_ARGUMENT;
+    else if (!find_remote(scenario, device->number, index, remote))
+        result = NVML_ERROR_NOT_SUPPORTED;
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t handle, unsigned index, int *active);
+EXPORT nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t handle, unsigned index, int *active) {
+    struct remote remote;
+    nvmlReturn_t result = enter(handle, index, &remote);
+    if (result != NVML_SUCCESS)
+        return result;
+    if (!active)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *active = remote.active;
+    return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t handle, unsigned index,
+                                                        nvmlPciInfo_t *pci);
+EXPORT nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t handle, unsigned index,
+                                                        nvmlPciInfo_t *pci) {
+    struct remote remote;
+    nvmlReturn_t result = enter(handle, index, &remote);
+    if (result != NVML_SUCCESS)
+        return result;
+    if (!pci)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    hcs_nvml_fill_pci(pci, remote.domain, remote.bus, remote.device);
+    pci->pciDeviceId = NVML_PCI_VENDOR;
+    return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t handle, unsigned index,
+                                                        int *type);
+EXPORT nvmlReturn_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t handle, unsigned index,
+                                                        int *type) {
+    struct remote remote;
+    nvmlReturn_t result = enter(handle, index, &remote);
+    if (result != NVML_SUCCESS)
+        return result;
+    if (!type)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *type = remote.is_switch ? NVML_NVLINK_DEVICE_TYPE_SWITCH : NVML_NVLINK_DEVICE_TYPE_GPU;
+    return NVML_SUCCESS;
+}

@@ -1,0 +1,1 @@
+"""One adapter per vendor's management library; `port` says what each offers."""

@@ -1,0 +1,245 @@
+"""Huawei Ascend cards through DCMI.
+
+The driver keeps a list of error codes in force per chip, and pushes events when it changes. The
+list is the truth: it is compared with what was told, at the start and whenever nothing was pushed
+for a while, so nothing stays unnoticed. The events make it quick, and tell of one-shot faults,
+which are never in the list. Reading them blocks per chip, so each chip has a thread that does
+nothing else and puts them into a bounded queue.
+"""
+
+import ctypes
+import queue
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from hcs_agents.detectors import huawei_abi as abi
+from hcs_agents.detectors.huawei_scan import Chip, describe_chip, enumerate_chips, serial_of
+from hcs_agents.detectors.port import (
+    ActiveFault,
+    FaultSignal,
+    LibraryBrokenError,
+    load_library,
+)
+from hcs_agents.fault_catalogue import LOST
+from hcs_bus.events import DeviceFingerprint, FaultState
+from hcs_bus.names import DeviceId, Severity, Vendor
+
+LOG = structlog.get_logger()
+
+EVENTS_QUEUED_MAX = 1000  # at the limit the chip threads wait; the driver queues behind them
+EVENT_WAIT_MS = 500  # how long a chip thread may take to notice `close`
+RETRY_S = 1.0  # after a chip did not let us wait for its events
+UNSUPPORTED = (abi.NOT_SUPPORT, abi.NOT_SUPPORT_IN_CONTAINER, abi.OPER_NOT_PERMITTED)
+GONE = (abi.DEVICE_NOT_EXIST, abi.INVALID_DEVICE_ID)
+SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.DEGRADED, Severity.FATAL)
+"""DCMI's event severities 0 to 3: suggestion, minor, major, critical."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pushed:
+    """What a chip thread has seen: an event, or only that it is worth looking."""
+
+    device_id: DeviceId
+    event: abi.FaultEvent | None
+
+
+class HuaweiDetector:
+    """The DCMI adapter; see the module's docstring."""
+
+    vendor = Vendor.HUAWEI
+
+    def __init__(self) -> None:
+        self._dcmi: abi.Dcmi | None = None
+        self._chips: dict[DeviceId, Chip] = {}
+        self._raised: set[tuple[DeviceId, str]] = set()
+        self._pushed: queue.Queue[_Pushed] = queue.Queue(EVENTS_QUEUED_MAX)
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    # --- The port ---------------------------------------------------------------------------------
+
+    def open(self, active: Iterable[ActiveFault] = ()) -> None:
+        """Load DCMI, enumerate, begin to listen; see the port."""
+        dcmi = abi.Dcmi(load_library(abi.LIBRARIES))
+        result = dcmi.call("dcmi_init")
+        if result != abi.OK:
+            raise LibraryBrokenError(f"dcmi_init: {result}")
+        self._dcmi = dcmi
+        self._stop = threading.Event()
+        self._raised |= {(fault.device_id, fault.code) for fault in active}
+        self._enumerate(dcmi)
+
+    def fingerprint(self) -> tuple[DeviceFingerprint, ...]:
+        """Enumerate anew; see the port."""
+        dcmi = self._enumerate(self._opened())
+        found = [describe_chip(dcmi, device_id, self._chips) for device_id in self._chips]
+        # Asked afterwards: a chip that went away while it was described is not reported half.
+        answering = [d for d in found if self._answers(dcmi, self._chips[d.device_id])]
+        return tuple(sorted(answering, key=lambda device: device.index))
+
+    def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
+        """Take what the chip threads saw; compare when they saw nothing; see the port."""
+        dcmi = self._opened()
+        signals = self._compare(dcmi) if self._pushed.empty() else []
+        if signals:
+            return signals
+        try:
+            pushed = self._pushed.get(timeout=timeout_s)
+        except queue.Empty:
+            return []
+        return self._note(pushed) or self._compare(dcmi)
+
+    def close(self) -> None:
+        """Stop the chip threads; DCMI itself knows no shutdown."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        self._chips = {}
+        self._dcmi = None
+
+    # --- Enumeration ------------------------------------------------------------------------------
+
+    def _opened(self) -> abi.Dcmi:
+        if self._dcmi is None:
+            raise AssertionError("the detector is not open")
+        return self._dcmi
+
+    def _enumerate(self, dcmi: abi.Dcmi) -> abi.Dcmi:
+        for chip in enumerate_chips(dcmi):
+            device_id = serial_of(dcmi, chip)
+            if device_id is None or device_id in self._chips:
+                continue
+            self._chips[device_id] = chip
+            thread = threading.Thread(
+                target=self._listen,
+                args=(dcmi, device_id, chip),
+                name=f"dcmi-{device_id}",
+                daemon=True,
+            )
+            self._threads.append(thread)
+            thread.start()
+        return dcmi
+
+    def _answers(self, dcmi: abi.Dcmi, chip: Chip) -> bool:
+        health = ctypes.c_uint()
+        result = dcmi.call("dcmi_get_device_health", *chip.place, ctypes.byref(health))
+        return result not in GONE and health.value != abi.HEALTH_ABSENT
+
+    # --- Events, on the chip's own thread ---------------------------------------------------------
+
+    def _listen(self, dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip) -> None:
+        event = abi.Event()
+        arguments = (*chip.place, EVENT_WAIT_MS, abi.EventFilter(), ctypes.byref(event))
+        answered = True
+        while not self._stop.is_set():
+            result = dcmi.call("dcmi_get_fault_event", *arguments)
+            if result in UNSUPPORTED:
+                LOG.warning("no_fault_events", device=device_id, result=result)
+                return  # comparing the list remains
+            if result == abi.OK:
+                copied = abi.FaultEvent.from_buffer_copy(event.dms_event)
+                self._push(_Pushed(device_id=device_id, event=copied))
+            elif result != abi.TIME_OUT:
+                if answered:
+                    self._push(_Pushed(device_id=device_id, event=None))
+                self._stop.wait(RETRY_S)
+            answered = result in (abi.OK, abi.TIME_OUT)
+
+    def _push(self, pushed: _Pushed) -> None:
+        while not self._stop.is_set():
+            try:
+                self._pushed.put(pushed, timeout=RETRY_S)
+            except queue.Full:
+                continue
+            return
+
+    # --- States -----------------------------------------------------------------------------------
+
+    def _note(self, pushed: _Pushed) -> list[FaultSignal]:
+        """Turn an event into a signal, unless comparing was quicker."""
+        event = pushed.event
+        if event is None:
+            return []
+        key = (pushed.device_id, f"{event.event_id:08X}")
+        severity = SEVERITIES[min(event.severity, len(SEVERITIES) - 1)]
+        detail = abi.text_of(event.event_name)
+        if event.assertion == abi.ASSERTION_RECOVERED:
+            return self._clear(key)
+        lasting = event.assertion == abi.ASSERTION_RAISED
+        return self._raise(key, lasting=lasting, severity=severity, detail=detail)
+
+    def _compare(self, dcmi: abi.Dcmi) -> list[FaultSignal]:
+        """Compare the faults in force with those told of."""
+        signals = []
+        for device_id, chip in self._chips.items():
+            codes = self._codes_in_force(dcmi, chip)
+            if codes is None:
+                continue
+            told = {code for of, code in self._raised if of == device_id}
+            for code in sorted(codes - told):
+                signals += self._raise((device_id, code), detail=_error_text(dcmi, chip, code))
+            for code in sorted(told - codes):
+                # A card that is away cannot say that its other faults are over.
+                if LOST not in codes or code == LOST:
+                    signals += self._clear((device_id, code))
+        return signals
+
+    def _codes_in_force(self, dcmi: abi.Dcmi, chip: Chip) -> set[str] | None:
+        if not self._answers(dcmi, chip):
+            return {LOST}
+        count = ctypes.c_int()
+        codes = (ctypes.c_uint * abi.ERROR_CODES_MAX)()
+        result = dcmi.call(
+            "dcmi_get_device_errorcode_v2",
+            *chip.place,
+            ctypes.byref(count),
+            codes,
+            ctypes.c_uint(abi.ERROR_CODES_MAX),
+        )
+        if result != abi.OK:
+            return None
+        return {f"{code:08X}" for code in codes[: count.value]}
+
+    def _raise(
+        self,
+        key: tuple[DeviceId, str],
+        *,
+        lasting: bool = True,
+        severity: Severity | None = None,
+        detail: str = "",
+    ) -> list[FaultSignal]:
+        if key in self._raised:
+            return []
+        if lasting:
+            self._raised.add(key)
+        return [
+            FaultSignal(
+                device_id=key[0],
+                code=key[1],
+                state=FaultState.RAISED,
+                lasting=lasting,
+                severity=severity,
+                detail=detail,
+            )
+        ]
+
+    def _clear(self, key: tuple[DeviceId, str]) -> list[FaultSignal]:
+        if key not in self._raised:
+            return []
+        self._raised.remove(key)
+        return [FaultSignal(device_id=key[0], code=key[1], state=FaultState.CLEARED)]
+
+
+def _error_text(dcmi: abi.Dcmi, chip: Chip, code: str) -> str:
+    if code == LOST:
+        return ""
+    buffer = ctypes.create_string_buffer(abi.TEXT_BYTES)
+    number = ctypes.c_uint(int(code, 16))
+    result = dcmi.call(
+        "dcmi_get_device_errorcode_string", *chip.place, number, buffer, abi.TEXT_BYTES
+    )
+    return abi.text_of(buffer.value) if result == abi.OK else ""

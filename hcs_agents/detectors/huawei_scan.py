@@ -1,0 +1,155 @@
+"""What DCMI says about a chip: identity, memory, place in the machine, HCCS links."""
+
+import ctypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from hcs_agents.detectors import huawei_abi as abi
+from hcs_agents.hardware import profile_of
+from hcs_bus.events import DeviceFingerprint, Link
+from hcs_bus.names import DeviceId, LinkType, Vendor
+
+LOG = structlog.get_logger()
+
+BYTES_PER_MB = 1024**2
+CPUS = Path("/sys/devices/system/cpu")
+HCCS_TYPES = (abi.TOPO_HCCS, abi.TOPO_HCCS_SWITCH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chip:
+    """How DCMI addresses a chip, and its number among all chips."""
+
+    card_id: int
+    device_id: int
+    position: int
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The first two arguments of nearly every call."""
+        return self.card_id, self.device_id
+
+
+def enumerate_chips(dcmi: abi.Dcmi) -> list[Chip]:
+    """Return all chips, lost ones included."""
+    count = ctypes.c_int()
+    cards = (ctypes.c_int * abi.CARDS_MAX)()
+    if dcmi.call("dcmi_get_card_list", ctypes.byref(count), cards, abi.CARDS_MAX) != abi.OK:
+        return []
+    places = [(card, chip) for card in cards[: count.value] for chip in _chips_of(dcmi, card)]
+    return [
+        Chip(card_id=card, device_id=chip, position=position)
+        for position, (card, chip) in enumerate(places)
+    ]
+
+
+def _chips_of(dcmi: abi.Dcmi, card_id: int) -> range:
+    device_id_max, mcu_id, cpu_id = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    result = dcmi.call(
+        "dcmi_get_device_id_in_card",
+        card_id,
+        ctypes.byref(device_id_max),
+        ctypes.byref(mcu_id),
+        ctypes.byref(cpu_id),
+    )
+    return range(device_id_max.value if result == abi.OK else 0)
+
+
+def serial_of(dcmi: abi.Dcmi, chip: Chip) -> DeviceId | None:
+    """Return the board's serial number; `None` when the chip does not answer or has none."""
+    label = abi.ElabelInfo()
+    result = dcmi.call("dcmi_get_device_elabel_info", *chip.place, ctypes.byref(label))
+    serial = abi.text_of(label.serial_number) if result == abi.OK else ""
+    if not serial:
+        LOG.debug("chip_without_serial", card_id=chip.card_id, result=result)
+        return None
+    return DeviceId(serial)
+
+
+def describe_chip(
+    dcmi: abi.Dcmi, device_id: DeviceId, chips: Mapping[DeviceId, Chip]
+) -> DeviceFingerprint:
+    """Return the fingerprint of one of `chips`; what DCMI does not say stays empty."""
+    chip = chips[device_id]
+    profile = profile_of(Vendor.HUAWEI, _model(dcmi, chip))
+    return DeviceFingerprint(
+        device_id=device_id,
+        vendor=Vendor.HUAWEI,
+        model=profile.model,
+        index=_index(dcmi, chip),
+        pci_address=_pci_address(dcmi, chip),
+        numa_node=_numa_node(dcmi, chip),
+        vram_bytes=_vram_bytes(dcmi, chip),
+        memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
+        fp16_gflops=profile.fp16_gflops,
+        fp32_gflops=profile.fp32_gflops,
+        driver_version=_driver_version(dcmi),
+        links=tuple(
+            Link(
+                peer=peer,
+                type=LinkType.HCCS,
+                lanes=1,
+                bandwidth_gbytes_s=profile.lane_gbytes_s,
+            )
+            for peer, other in sorted(chips.items(), key=lambda item: item[0])
+            if peer != device_id and _has_hccs(dcmi, chip, other)
+        ),
+    )
+
+
+def _model(dcmi: abi.Dcmi, chip: Chip) -> str:
+    info = abi.ChipInfo()
+    if dcmi.call("dcmi_get_device_chip_info_v2", *chip.place, ctypes.byref(info)) != abi.OK:
+        return ""
+    return abi.text_of(info.npu_name) or abi.text_of(info.chip_name)
+
+
+def _index(dcmi: abi.Dcmi, chip: Chip) -> int:
+    logic_id = ctypes.c_int()
+    result = dcmi.call("dcmi_get_device_logic_id", ctypes.byref(logic_id), *chip.place)
+    return logic_id.value if result == abi.OK else chip.position
+
+
+def _pci_address(dcmi: abi.Dcmi, chip: Chip) -> str:
+    pci = abi.PcieInfo()
+    if dcmi.call("dcmi_get_device_pcie_info_v2", *chip.place, ctypes.byref(pci)) != abi.OK:
+        return ""
+    place = f"{pci.domain:04x}:{pci.bdf_busid:02x}:{pci.bdf_deviceid:02x}"
+    return f"{place}.{pci.bdf_funcid:x}"
+
+
+def _vram_bytes(dcmi: abi.Dcmi, chip: Chip) -> int:
+    hbm = abi.HbmInfo()
+    result = dcmi.call("dcmi_get_device_hbm_info", *chip.place, ctypes.byref(hbm))
+    return int(hbm.memory_size) * BYTES_PER_MB if result == abi.OK else 0
+
+
+def _driver_version(dcmi: abi.Dcmi) -> str:
+    buffer = ctypes.create_string_buffer(abi.TEXT_BYTES)
+    result = dcmi.call("dcmi_get_driver_version", buffer, abi.TEXT_BYTES)
+    return abi.text_of(buffer.value) if result == abi.OK else ""
+
+
+def _numa_node(dcmi: abi.Dcmi, chip: Chip) -> int:
+    """Return the NUMA node of the first CPU near the chip; DCMI names only CPUs ("0-47")."""
+    buffer = ctypes.create_string_buffer(abi.TEXT_BYTES)
+    length = ctypes.c_int(abi.AFFINITY_BYTES)
+    result = dcmi.call(
+        "dcmi_get_affinity_cpu_info_by_device_id", *chip.place, buffer, ctypes.byref(length)
+    )
+    first = abi.text_of(buffer.value).replace(",", "-").split("-")[0]
+    if result != abi.OK or not first.isdecimal():
+        return -1
+    nodes = [path.name for path in (CPUS / f"cpu{first}").glob("node[0-9]*")]
+    return int(nodes[0].removeprefix("node")) if nodes else -1
+
+
+def _has_hccs(dcmi: abi.Dcmi, chip: Chip, other: Chip) -> bool:
+    kind = ctypes.c_int(-1)
+    result = dcmi.call(
+        "dcmi_get_topo_info_by_device_id", *chip.place, *other.place, ctypes.byref(kind)
+    )
+    return result == abi.OK and kind.value in HCCS_TYPES

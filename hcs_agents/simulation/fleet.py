@@ -1,0 +1,75 @@
+"""The simulated nodes of a local cluster: two NVIDIA ones, one Ascend, one with both vendors."""
+
+import uuid
+from itertools import combinations
+
+from hcs_agents.hardware import profile_of
+from hcs_agents.simulation.scenario import Scenario, SimDevice, SimLink
+from hcs_bus.names import LinkType, NodeName, Vendor
+
+NVIDIA_DRIVER = "550.127.08"
+ASCEND_DRIVER = "24.1.0"
+PCI_BUSES = (0x07, 0x0F, 0x47, 0x4E, 0x87, 0x90, 0xB7, 0xBD)  # of an HGX board
+CARDS_PER_NUMA_NODE = 4
+IDENTITIES = uuid.UUID("6f0f4f5e-35a7-5d36-9e0e-0b0c4b1a6a51")
+"""The name space of the simulated cards' identities: the same in every cluster."""
+
+
+def default_fleet() -> tuple[Scenario, ...]:
+    """Return the four nodes."""
+    return (
+        _uniform("a100-0", Vendor.NVIDIA, "NVIDIA A100-SXM4-80GB", LinkType.NVLINK, lanes=12),
+        _uniform("a800-0", Vendor.NVIDIA, "NVIDIA A800-SXM4-80GB", LinkType.NVLINK, lanes=8),
+        _uniform("ascend-0", Vendor.HUAWEI, "910B3", LinkType.HCCS, lanes=1),
+        _mixed("mixed-0"),
+    )
+
+
+def _uniform(node: str, vendor: Vendor, model: str, type_: LinkType, *, lanes: int) -> Scenario:
+    devices = tuple(_device(node, number, vendor, model) for number in range(len(PCI_BUSES)))
+    pairs = combinations(range(len(devices)), 2)
+    links = tuple(SimLink(a=a, b=b, type=type_, lanes=lanes) for a, b in pairs)
+    return _scenario(node, devices, links)
+
+
+def _mixed(node: str) -> Scenario:
+    models = ((Vendor.NVIDIA, "NVIDIA A100-PCIE-40GB"), (Vendor.HUAWEI, "910B4"))
+    devices = tuple(
+        _device(node, 2 * place + card, vendor, model)
+        for place, (vendor, model) in enumerate(models)
+        for card in range(2)
+    )
+    links = (
+        SimLink(a=0, b=1, type=LinkType.NVLINK, lanes=12),
+        SimLink(a=2, b=3, type=LinkType.HCCS, lanes=1),
+    )
+    return _scenario(node, devices, links)
+
+
+def _scenario(node: str, devices: tuple[SimDevice, ...], links: tuple[SimLink, ...]) -> Scenario:
+    vendors = {device.vendor for device in devices}
+    return Scenario(
+        node=NodeName(node),
+        nvidia_driver=NVIDIA_DRIVER if Vendor.NVIDIA in vendors else "",
+        ascend_driver=ASCEND_DRIVER if Vendor.HUAWEI in vendors else "",
+        devices=devices,
+        links=links,
+    )
+
+
+def _device(node: str, number: int, vendor: Vendor, model: str) -> SimDevice:
+    return SimDevice(
+        vendor=vendor,
+        model=model,
+        id=_identity(node, number, vendor),
+        pci=f"0000:{PCI_BUSES[number]:02x}:00.0",
+        numa=number // CARDS_PER_NUMA_NODE,
+        vram_bytes=profile_of(vendor, model).vram_bytes,
+    )
+
+
+def _identity(node: str, number: int, vendor: Vendor) -> str:
+    identity = uuid.uuid5(IDENTITIES, f"{node}/{number}")
+    if vendor is Vendor.NVIDIA:
+        return f"GPU-{identity}"
+    return f"2102314NMV{identity.int % 10**10:010d}"  # a board's serial number, 20 characters

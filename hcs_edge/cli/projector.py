@@ -1,0 +1,65 @@
+"""`hcs migrate` and `hcs projector`."""
+
+from pathlib import Path
+
+import click
+from prometheus_client import CollectorRegistry
+
+from hcs_bus import jetstream
+from hcs_control.health_server import serve
+from hcs_control.metrics import ProjectorMetrics
+from hcs_control.policy import DEFAULT_POLICY_PATH, load_policy
+from hcs_control.projector import Projector
+from hcs_control.store import postgres
+from hcs_control.store.migrate import migrate as migrate_database
+from hcs_control.store.port import StoreUnavailableError
+from hcs_edge.cli.options import DATABASE_URL, EXISTING_FILE, NATS_URL, listen_option
+from hcs_edge.cli.runtime import EXIT_FAILED, keep_trying, run_service
+
+
+@click.command()
+@DATABASE_URL
+def migrate(database_url: str) -> None:
+    """Bring the database to this release's schema.
+
+    Example: HCS_DATABASE_URL=postgresql+asyncpg://hcs@db/hcs hcs migrate
+    """
+    try:
+        migrate_database(database_url)
+    except StoreUnavailableError as error:
+        click.echo(f"hcs: {error}", err=True)
+        raise SystemExit(EXIT_FAILED) from error
+
+
+@click.command()
+@NATS_URL
+@DATABASE_URL
+@listen_option("127.0.0.1:9091")
+@click.option(
+    "--policy",
+    type=EXISTING_FILE,
+    default=DEFAULT_POLICY_PATH,
+    help="Rule set in TOML; the default ships with HCS.",
+)
+@click.option("--replicas", default=1, show_default=True, help="Copies of each stream on the bus.")
+def projector(nats_url: str, database_url: str, listen: str, policy: Path, replicas: int) -> None:
+    """Fold facts into PostgreSQL and decide on isolations.
+
+    Example: hcs projector --listen 127.0.0.1:9091 --policy my-rules.toml
+    """
+
+    async def main() -> None:
+        registry = CollectorRegistry()
+        rules = load_policy(policy)
+        bus = await keep_trying("bus", lambda: jetstream.connect(nats_url, name="projector"))
+        await keep_trying("streams", lambda: bus.ensure_streams(replicas=replicas))
+        store = postgres.connect(database_url)
+        service = Projector(store=store, bus=bus, policy=rules, metrics=ProjectorMetrics(registry))
+        try:
+            async with serve(listen, registry=registry, ready=lambda: service.caught_up):
+                await service.run()
+        finally:
+            await bus.close()
+            await store.close()
+
+    run_service("projector", main)

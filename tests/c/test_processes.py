@@ -1,0 +1,157 @@
+"""One quota over all processes and threads of a container, whatever happens to them."""
+
+import stat
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support.interceptor import CUDA_OUT_OF_MEMORY, MIB, Rig
+
+QUOTA_BYTES = 64 * MIB
+
+
+@pytest.mark.parametrize(("processes", "threads"), [(4, 1), (2, 4)])
+def test_a_race_reaches_the_quota_and_never_exceeds_it(
+    rig: Rig, processes: int, threads: int
+) -> None:
+    racers = [
+        subprocess.Popen(
+            [str(rig.programs / "race"), str(threads), "300", str(QUOTA_BYTES // 8)],
+            env=rig.environment(HCS_VRAM_QUOTA=str(QUOTA_BYTES), HCS_DEBUG="1"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(processes)
+    ]
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write(b"\n")
+        racer.stdin.flush()
+    said = [racer.communicate(timeout=120) for racer in racers]
+    got = [int(stdout) for stdout, _ in said]
+    assert [racer.returncode for racer in racers] == [0] * processes
+    assert [stderr for _, stderr in said] == [b""] * processes  # each of them was enforced
+    assert sum(got) > 0
+    assert rig.peak_bytes() == QUOTA_BYTES
+    assert rig.account()["used"] == rig.account()["charged"] == 0
+
+
+def test_the_reservation_comes_before_the_allocation(rig: Rig) -> None:
+    # Every thread wants the whole quota from a driver that takes 20 ms: whoever reserved only
+    # afterwards would find the card with several quotas allocated at once.
+    settings = {"HCS_VRAM_QUOTA": str(QUOTA_BYTES), "HCS_SIM_ALLOC_DELAY_US": "20000"}
+    done = subprocess.run(
+        [str(rig.programs / "race"), "8", "5", str(QUOTA_BYTES)],
+        env=rig.environment(**settings),
+        input=b"\n",
+        capture_output=True,
+        check=True,
+    )
+    assert int(done.stdout) >= 5
+    assert rig.peak_bytes() == QUOTA_BYTES
+
+
+def test_a_killed_process_gives_its_charge_back(rig: Rig) -> None:
+    with (
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as victim,
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as survivor,
+    ):
+        victim.begin().ask(f"alloc {48 * MIB}")
+        survivor.begin()
+        assert survivor.ask(f"alloc {48 * MIB}")[0] == CUDA_OUT_OF_MEMORY
+        victim.kill()
+        assert survivor.ask(f"alloc {48 * MIB}")[0] == 0
+        assert rig.account()["used"] == 48 * MIB
+
+
+def test_a_killed_process_that_nobody_waited_for_gives_its_charge_back(rig: Rig) -> None:
+    with (
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as victim,
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as survivor,
+    ):
+        victim.begin().ask(f"alloc {48 * MIB}")
+        survivor.begin()
+        victim.process.kill()
+        while _state(victim.process.pid) != "Z":
+            pass
+        assert survivor.ask(f"alloc {48 * MIB}")[0] == 0
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_an_ended_process_gives_its_charge_back(rig: Rig) -> None:
+    for _ in range(3):
+        with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+            assert program.begin().ask(f"alloc {QUOTA_BYTES}")[0] == 0
+            assert program.close() == 0
+
+
+def test_a_forked_child_has_its_own_charge(rig: Rig) -> None:
+    with (
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as parent,
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as other,
+    ):
+        parent.ask("fork")  # before the runtime is up, as data loaders do; the child goes on
+        parent.begin()
+        assert parent.ask(f"alloc {48 * MIB}")[0] == 0
+        other.begin()
+        assert other.ask(f"alloc {48 * MIB}")[0] == CUDA_OUT_OF_MEMORY
+        assert rig.account()["slots"] == 2
+        assert parent.close() == 0
+        assert other.ask(f"alloc {48 * MIB}")[0] == 0
+
+
+def test_a_fork_after_allocating_leaves_the_charge_with_the_parent(rig: Rig) -> None:
+    with rig.run("acl_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as parent:
+        parent.begin().ask(f"alloc {MIB - 32}")
+        parent.ask("fork")
+        # The child frees what it never had: the runtime may do so, the books do not change.
+        parent.ask("free 0")
+        assert rig.account()["used"] == MIB
+        parent.ask(f"alloc {2 * MIB - 32}")
+        assert (rig.account()["used"], rig.account()["slots"]) == (3 * MIB, 2)
+
+
+def test_the_first_process_sets_the_quota_while_it_lives(rig: Rig) -> None:
+    with (
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as first,
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(4 * QUOTA_BYTES)) as second,
+    ):
+        first.begin().ask(f"alloc {MIB}")
+        assert second.begin().ask(f"fill {MIB}") == [CUDA_OUT_OF_MEMORY, 63]
+        first.kill()
+        second.kill()
+    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(2 * QUOTA_BYTES)) as third:
+        assert third.begin().ask(f"fill {MIB}") == [CUDA_OUT_OF_MEMORY, 128]
+
+
+def test_the_ledger_of_a_pod_lies_in_shared_memory_for_its_user_alone(rig: Rig) -> None:
+    pod_uid = str(uuid.uuid4())
+    namespace = Path("/proc/self/ns/pid").stat().st_ino
+    path = Path("/dev/shm") / (  # noqa: S108 - that is where it belongs, and it is 0600
+        f"hcs-{pod_uid}-tr_iner-{namespace}.ledger"
+    )
+    rig.settings = {"HCS_LEDGER": "", "HCS_POD_UID": pod_uid, "HCS_CONTAINER": "tr/iner"}
+    try:
+        with (
+            rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as one,
+            rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as other,
+        ):
+            one.begin().ask(f"alloc {48 * MIB}")
+            assert other.begin().ask(f"alloc {48 * MIB}")[0] == CUDA_OUT_OF_MEMORY
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("how", [("process",), ("thread",), ("storm", "300")])
+def test_the_ledger_survives_death_at_any_instruction(rig: Rig, how: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [str(rig.programs / "ledger_kills"), *how], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

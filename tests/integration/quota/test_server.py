@@ -1,0 +1,187 @@
+"""The quota socket, with honest and dishonest processes at its other end."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from hcs_agents.quota import QuotaServer, wire
+from hcs_bus.errors import ConfigError
+from hcs_bus.events import Quota
+from tests.support import quota_client
+
+PATIENCE_S = 5.0
+
+
+class Desk:
+    """A server and the facts it published."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.facts: list[Quota] = []
+        self.server = self.new_server()
+
+    def new_server(self, *, clients_max: int = 8) -> QuotaServer:
+        """Return another server for the same path."""
+        return QuotaServer(
+            self.path,
+            self.facts.append,
+            clock_ns=lambda: 42,
+            clients_max=clients_max,
+            fact_interval_s=0.05,
+        )
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def closed(connection: socket.socket) -> bool:
+    """Tell whether the server hung up."""
+    try:
+        return connection.recv(4096) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    desk = Desk(tmp_path / "quota.sock")
+    desk.server.start()
+    yield desk
+    desk.server.stop()
+
+
+async def test_usage_becomes_a_fact(desk: Desk) -> None:
+    with quota_client.connect(desk.path) as process:
+        process.send(quota_client.hello())
+        process.send(quota_client.usage(7, peak_bytes=9, refusals=1))
+        await until(lambda: bool(desk.facts))
+        fact = desk.facts[0]
+        assert (fact.at_ns, fact.used_bytes, fact.peak_bytes) == (42, 7, 9)
+        assert (fact.pod_uid, fact.container) == (quota_client.POD_UID, quota_client.CONTAINER)
+        assert (fact.quota_bytes, fact.refusals, fact.processes) == (1000, 1, 1)
+    await until(lambda: desk.facts[-1].processes == 0)
+    assert (desk.facts[-1].used_bytes, desk.facts[-1].peak_bytes) == (0, 9)
+    await until(lambda: desk.server.counters.clients == 0)
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        pytest.param([b"GET / HTTP/1.1\r\n\r\n"], id="not our language"),
+        pytest.param([quota_client.hello(pid=1)], id="somebody else's pid"),
+        pytest.param([quota_client.usage(1)], id="usage before hello"),
+        pytest.param([quota_client.hello(), quota_client.hello()], id="two hellos"),
+        pytest.param([quota_client.hello(), quota_client.usage(1, devices=2)], id="other cards"),
+        pytest.param([quota_client.hello() + b"more"], id="longer than any message"),
+    ],
+)
+async def test_a_forger_is_disconnected_and_counted(desk: Desk, packets: list[bytes]) -> None:
+    with quota_client.connect(desk.path) as process:
+        for packet in packets:
+            process.send(packet)
+        await until(lambda: closed(process))
+    assert desk.server.counters.malformed_total == 1
+    assert desk.facts == []
+
+
+async def test_a_flood_is_disconnected(desk: Desk) -> None:
+    with quota_client.connect(desk.path) as process:
+        process.send(quota_client.hello())
+        for number in range(200):
+            try:
+                process.send(quota_client.usage(number, revision=number))
+            except (BrokenPipeError, ConnectionResetError, BlockingIOError):
+                break
+        await until(lambda: closed(process))
+    assert desk.server.counters.malformed_total == 1
+
+
+async def test_too_many_processes_are_turned_away_and_counted(desk: Desk) -> None:
+    connections = [quota_client.connect(desk.path) for _ in range(9)]
+    await until(lambda: desk.server.counters.refused_total == 1)
+    await until(lambda: closed(connections[-1]))
+    assert desk.server.counters.clients == 8
+    for connection in connections:
+        connection.close()
+
+
+async def test_lost_messages_are_counted(desk: Desk) -> None:
+    with quota_client.connect(desk.path) as process:
+        process.send(quota_client.hello(lost=3))
+        process.send(quota_client.usage(1, lost=3))
+        process.send(quota_client.usage(1, lost=5))
+        await until(lambda: desk.server.counters.messages_total == 3)
+    assert desk.server.counters.lost_total == 2
+
+
+async def test_a_neighbour_is_asked_to_reclaim_when_a_process_ends(desk: Desk) -> None:
+    with quota_client.connect(desk.path) as survivor:
+        survivor.send(quota_client.hello())
+        with quota_client.connect(desk.path) as victim:
+            victim.send(quota_client.hello())
+            await until(lambda: desk.server.counters.messages_total == 2)
+        async with asyncio.timeout(PATIENCE_S):
+            packet = await asyncio.get_running_loop().sock_recv(survivor, 4096)
+    assert packet == wire.RECLAIM_PACKET
+
+
+async def test_a_restarted_agent_takes_the_path_over(desk: Desk) -> None:
+    with quota_client.connect(desk.path) as process:
+        process.send(quota_client.hello())
+        successor = desk.new_server()
+        successor.start()
+        desk.server.stop()  # the old one, ending late, must not remove the new one's socket
+        await until(lambda: closed(process))
+    with quota_client.connect(desk.path) as process:
+        process.send(quota_client.hello())
+        await until(lambda: successor.counters.messages_total == 1)
+    successor.stop()
+    assert not desk.path.exists()
+
+
+async def test_a_stale_socket_is_replaced(desk: Desk) -> None:
+    desk.server.stop()
+    stale = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    stale.bind(str(desk.path))
+    stale.close()
+    desk.server = desk.new_server()
+    desk.server.start()
+    with quota_client.connect(desk.path):
+        await until(lambda: desk.server.counters.connections_total == 1)
+
+
+async def test_stopping_says_what_was_held_back(tmp_path: Path) -> None:
+    facts: list[Quota] = []
+    server = QuotaServer(tmp_path / "s", facts.append, fact_interval_s=1000)
+    server.start()
+    with quota_client.connect(tmp_path / "s") as process:
+        process.send(quota_client.hello())
+        process.send(quota_client.usage(1, revision=1))
+        await until(lambda: len(facts) == 1)
+        process.send(quota_client.usage(2, revision=2))
+        await until(lambda: server.counters.messages_total == 3)
+        assert len(facts) == 1
+        server.stop()
+    assert [fact.used_bytes for fact in facts] == [1, 2]
+
+
+async def test_a_path_too_long_for_a_socket_is_a_clear_error(tmp_path: Path) -> None:
+    server = QuotaServer(tmp_path / ("x" * 100), lambda _: None)
+    with pytest.raises(ConfigError, match="too long"):
+        server.start()
+
+
+async def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    server = QuotaServer(tmp_path / "file" / "quota.sock", lambda _: None)
+    with pytest.raises(ConfigError, match="cannot listen"):
+        server.start()

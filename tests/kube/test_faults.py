@@ -1,0 +1,89 @@
+"""A fault isolates its card at once, the next Pod goes elsewhere, and the card comes back."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.local_cluster import eventually
+from tests.support.workloads import Workloads
+
+
+def test_a_fault_isolates_the_card_and_the_next_pod_lands_elsewhere(workloads: Workloads) -> None:
+    device_id = workloads.create_basic()["hcs.io/devices"]
+    with workloads.faulty(device_id):
+        again = workloads.create_basic()["hcs.io/devices"]
+        assert again != device_id
+        rows = workloads.sql(
+            "SELECT * FROM isolation WHERE device_id = $1 AND released_seq IS NULL", device_id
+        )
+        assert len(rows) == 1
+        assert rows[0]["code"] in rows[0]["evidence"]
+    [released] = workloads.sql(
+        "SELECT * FROM isolation WHERE device_id = $1 ORDER BY isolated_seq DESC LIMIT 1",
+        device_id,
+    )
+    assert released["released_seq"] > released["isolated_seq"]
+    assert list(released["active_codes"]) == []
+
+
+def test_the_isolation_is_decided_at_the_faults_own_position_in_the_log(
+    workloads: Workloads,
+) -> None:
+    device_id = workloads.sql("SELECT device_id FROM device WHERE vendor = 'nvidia' LIMIT 1")[0][
+        "device_id"
+    ]
+    with watching(workloads) as watcher, workloads.faulty(device_id):
+        events = {}
+        while "io.hcs.decision.isolate.v1" not in events:
+            assert watcher.stdout is not None
+            event = json.loads(watcher.stdout.readline())
+            events[event["type"]] = event
+        fault, isolate = events["io.hcs.fact.fault.v1"], events["io.hcs.decision.isolate.v1"]
+        assert fault["data"]["device_id"] == isolate["data"]["device_id"] == device_id
+        [row] = workloads.sql(
+            "SELECT isolated_seq FROM isolation WHERE device_id = $1 AND released_seq IS NULL",
+            device_id,
+        )
+        # No tick, poll or later event was needed: the fault itself is what it rests on.
+        assert isolate["data"]["fact_seqs"] == [row["isolated_seq"]]
+
+
+def watching(workloads: Workloads) -> "subprocess.Popen[str]":
+    """Start `hcs watch`; it has connected when the first old event is out."""
+    command = [str(Path(sys.executable).parent / "hcs"), "watch", "--output", "json"]
+    kinds = ["--kind", "fault", "--kind", "isolate", "--kind", "tick"]
+    process = subprocess.Popen(
+        [*command, *kinds],
+        env={"HCS_HOME": str(workloads.cluster.home.root), "PATH": "/usr/bin:/bin", "HOME": "/"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # a tick comes every second
+    return process
+
+
+def test_a_card_that_is_pulled_is_absent_and_plugged_in_is_back(workloads: Workloads) -> None:
+    device_id = workloads.sql(
+        "SELECT device_id FROM device WHERE node_name = 'a800-0' ORDER BY device_index LIMIT 1"
+    )[0]["device_id"]
+    workloads.hcs("sim", "pull", device_id)
+    eventually(lambda: workloads.health(device_id) != "healthy")
+    workloads.hcs("sim", "plug", device_id)
+    eventually(lambda: workloads.health(device_id) == "healthy", deadline_s=60)
+
+
+def test_the_inventory_command_shows_what_sql_shows(workloads: Workloads) -> None:
+    shown = json.loads(workloads.hcs("inventory", "--output", "json"))
+    rows = workloads.sql("SELECT device_id, vram_bytes FROM inventory")
+    assert {row["device_id"]: row["vram_bytes"] for row in shown} == {
+        row["device_id"]: row["vram_bytes"] for row in rows
+    }
+    assert len(rows) == 28
+
+
+def test_an_unknown_card_is_refused_naming_what_exists(workloads: Workloads) -> None:
+    done = workloads.try_hcs("sim", "fault", "a100-0/99")
+    assert done.returncode == 2
+    assert "a100-0" in done.stderr

@@ -1,0 +1,63 @@
+"""What a program sees that calls NVML itself; run as `python -m tests.support.nvml_child WHAT`."""
+
+import ctypes
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import pynvml
+
+READ_S = 2.0
+
+
+def code_of(call: Callable[[], object]) -> int:
+    """Return NVML's return code of a call."""
+    try:
+        call()
+    except pynvml.NVMLError as error:
+        return int(error.value)
+    return 0
+
+
+def codes() -> dict[str, int]:
+    """Return the codes of wrong calls. Card 0 is there, card 1 is pulled."""
+    library = ctypes.CDLL("libnvidia-ml.so.1")
+    seen = {"count before init": library.nvmlDeviceGetCount_v2(ctypes.byref(ctypes.c_uint()))}
+    seen["shutdown before init"] = library.nvmlShutdown()
+    pynvml.nvmlInit()
+    card = pynvml.nvmlDeviceGetHandleByIndex(0)
+    seen["index out of range"] = code_of(lambda: pynvml.nvmlDeviceGetHandleByIndex(99))
+    seen["lost card"] = code_of(lambda: pynvml.nvmlDeviceGetHandleByIndex(1))
+    seen["no card"] = library.nvmlDeviceGetName(None, ctypes.create_string_buffer(96), 96)
+    seen["short buffer"] = library.nvmlDeviceGetName(card, ctypes.create_string_buffer(4), 4)
+    seen["wrong version"] = code_of(lambda: pynvml.nvmlDeviceGetMemoryInfo(card, version=1))
+    seen["link out of range"] = code_of(lambda: pynvml.nvmlDeviceGetNvLinkState(card, 99))
+    seen["no such link"] = code_of(lambda: pynvml.nvmlDeviceGetNvLinkState(card, 12))
+    fields = pynvml.nvmlDeviceGetFieldValues(card, [pynvml.NVML_FI_DEV_ECC_CURRENT, 230])
+    seen["unknown field"], seen["known field"] = fields[0].nvmlReturn, fields[1].nvmlReturn
+    events = pynvml.nvmlEventSetCreate()
+    seen["nothing happened"] = code_of(lambda: pynvml.nvmlEventSetWait(events, 10))
+    seen["unknown event"] = code_of(lambda: pynvml.nvmlDeviceRegisterEvents(card, 1, events))
+    pynvml.nvmlEventSetFree(events)
+    seen["freed set"] = code_of(lambda: pynvml.nvmlEventSetWait(events, 10))
+    return seen
+
+
+def halves() -> dict[str, int]:
+    """Read a card whose used memory is always half of its memory; count what contradicts that."""
+    pynvml.nvmlInit()
+    card = pynvml.nvmlDeviceGetHandleByIndex(0)
+    reads, wrong, seen = 0, 0, set()
+    end_s = time.monotonic() + READ_S
+    print("reading", flush=True)
+    while time.monotonic() < end_s:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(card)
+        reads += 1
+        wrong += memory.total != 2 * memory.used
+        seen.add(memory.total)
+    return {"reads": reads, "wrong": wrong, "versions": len(seen)}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"codes": codes, "halves": halves}[sys.argv[1]]()), flush=True)
