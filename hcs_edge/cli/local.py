@@ -18,7 +18,7 @@ from rich.table import Table
 from hcs_agents.simulation.fleet import default_fleet
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_edge.cli.runtime import EXIT_FAILED
-from hcs_edge.local import cluster, connection
+from hcs_edge.local import cluster, connection, postgres
 from hcs_edge.local.cluster import Cluster
 from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.home import Home
@@ -137,7 +137,9 @@ def env() -> None:
     home = Home.from_environment()
     with _errors_end_the_command():
         known = connection.load(home)
-        directories = f"{Path(sys.executable).parent}:{program('kubectl').parent}"
+        # Beside `hcs`, also `kubectl` and `psql`: nobody should have to install them to look.
+        tools = (Path(sys.executable).parent, program("kubectl").parent, postgres.programs())
+        directories = ":".join(str(directory) for directory in tools)
     click.echo(f"export HCS_HOME={shlex.quote(str(home.root))}")
     click.echo(f"export KUBECONFIG={shlex.quote(known.kubeconfig)}")
     click.echo(f'export PATH={shlex.quote(directories)}:"$PATH"')

@@ -63,9 +63,9 @@ class Workloads:
             check=False,
         )
 
-    def create(self, manifest: Json | Path) -> str:
-        """Create one object and return its name, e.g. "pod/basic-x7zk2"."""
-        text = manifest.read_text() if isinstance(manifest, Path) else json.dumps(manifest)
+    def create(self, manifest: Json | str) -> str:
+        """Create one object, given as JSON or YAML, and return its name, e.g. "pod/basic-x7zk2"."""
+        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
         return self.cluster.kubectl("create", "-f", "-", "--output=name", text=text).strip()
 
     def pod(self, name: str) -> Json:
@@ -81,7 +81,8 @@ class Workloads:
 
     def create_basic(self) -> dict[str, str]:
         """Create the README's basic example, wait for its Binding and return its annotations."""
-        return self.bound(self.create(BASIC))
+        manifest = BASIC.read_text().replace("name: basic", "generateName: basic-")
+        return self.bound(self.create(manifest))
 
     def delete_all_pods(self) -> None:
         """Leave an empty cluster, with everything given back."""
