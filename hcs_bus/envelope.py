@@ -6,7 +6,7 @@ newer kind can still be read, counted and skipped.
 """
 
 import datetime
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -18,18 +18,20 @@ from hcs_bus.subjects import decision_subject, fact_subject
 CONTENT_TYPE = "application/cloudevents+json"
 TYPE_PREFIX = "io.hcs."
 TYPE_VERSION = ".v1"
+NUL = b"\\u0000"  # JSON's way to write it; PostgreSQL's text cannot hold it
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """The CloudEvents attributes; `data` is the payload's JSON."""
 
     specversion: Literal["1.0"] = "1.0"
-    id: str  # <source token>/<incarnation>/<n>: given once, kept through spool and resends
+    # <source token>/<incarnation>/<n>: given once, kept through spool and resends.
+    id: Annotated[str, msgspec.Meta(max_length=512)]
     source: str
     type: str  # io.hcs.<fact|decision>.<kind>.v<n>
     subject: str  # the bus subject
     time: str  # RFC 3339, UTC, nanoseconds
-    hcsnode: NodeName
+    hcsnode: Annotated[NodeName, msgspec.Meta(min_length=1, max_length=253)]
     datacontenttype: str = "application/json"
     data: msgspec.Raw
 
@@ -97,6 +99,8 @@ def decode_envelope(payload: bytes) -> Envelope:
     Raises:
         PoisonEventError: not a CloudEvent of ours.
     """
+    if NUL in payload:
+        raise PoisonEventError("envelope: holds a NUL character, which no text of ours does")
     try:
         return ENVELOPE_DECODER.decode(payload)
     except (msgspec.DecodeError, msgspec.ValidationError) as error:

@@ -12,8 +12,14 @@ import msgspec
 
 from hcs_bus.names import DeviceId, LinkType, NodeName, PodUid, Severity, StreamSeq, Vendor
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
-"""A quantity that cannot be negative; a message that says otherwise is parked."""
+# What cannot be true, or cannot be kept, is refused here: a message that exceeds these bounds is
+# parked. The bounds are those of the tables' columns and of an index entry.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+SmallCount = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+NumaNode = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
+DeviceName = Annotated[DeviceId, msgspec.Meta(min_length=1, max_length=128)]
+PodName = Annotated[PodUid, msgspec.Meta(min_length=1, max_length=128)]
+Name = Annotated[str, msgspec.Meta(max_length=253)]  # the longest name that Kubernetes allows
 
 Rate = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -30,21 +36,21 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Fal
 class Link(msgspec.Struct, frozen=True, kw_only=True):
     """One card's connection to another card of the same node."""
 
-    peer: DeviceId
+    peer: DeviceName
     type: LinkType
-    lanes: Count  # physical links that are up between the two
+    lanes: SmallCount  # physical links that are up between the two
     bandwidth_gbytes_s: Rate  # both directions together, over all lanes
 
 
 class DeviceFingerprint(msgspec.Struct, frozen=True, kw_only=True):
     """What a card is: nothing in here changes while the card works."""
 
-    device_id: DeviceId
+    device_id: DeviceName
     vendor: Vendor
     model: str  # the name that `hardware.csv` knows, e.g. "A100 SXM4 80GB"
-    index: Count  # the vendor's own numbering, as its runtime's visibility variable wants it
+    index: SmallCount  # the vendor's own numbering, as its runtime's visibility variable wants it
     pci_address: str  # dddd:bb:dd.f, lower case
-    numa_node: int  # -1 when the platform does not say
+    numa_node: NumaNode  # -1 when the platform does not say
     vram_bytes: Count
     memory_bandwidth_gbytes_s: Rate
     fp16_gflops: Count  # dense, without sparsity
@@ -95,9 +101,9 @@ class FaultState(enum.StrEnum):
 class Fault(Event, frozen=True, kw_only=True):
     """A card reported an error, or its end. `code` is the vendor's: "79", "80E01801"."""
 
-    device_id: DeviceId
+    device_id: DeviceName
     vendor: Vendor
-    code: str
+    code: Name
     name: str
     severity: Severity
     state: FaultState
@@ -107,14 +113,14 @@ class Fault(Event, frozen=True, kw_only=True):
 class Quota(Event, frozen=True, kw_only=True):
     """What one container uses of one card, as the interceptor told the agent."""
 
-    pod_uid: PodUid
-    container: str
-    device_id: DeviceId
+    pod_uid: PodName
+    container: Name
+    device_id: DeviceName
     quota_bytes: Count
     used_bytes: Count
     peak_bytes: Count
     refusals: Count  # allocations refused at the quota, since the container started
-    processes: Count
+    processes: SmallCount
 
 
 # --- Facts from the allocator --------------------------------------------------------------------
@@ -131,7 +137,7 @@ class AllocationState(enum.StrEnum):
 class Share(msgspec.Struct, frozen=True, kw_only=True):
     """The part of one card that a grant takes."""
 
-    device_id: DeviceId
+    device_id: DeviceName
     vram_bytes: Count
     fp16_gflops: Count
 
@@ -139,9 +145,9 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 class Allocation(Event, frozen=True, kw_only=True):
     """A grant of cards to a Pod. The log of these is the ledger; see `hcs_edge.extender.ledger`."""
 
-    pod_uid: PodUid
-    namespace: str
-    pod_name: str
+    pod_uid: PodName
+    namespace: Name
+    pod_name: Name
     node: NodeName
     state: AllocationState
     shares: tuple[Share, ...] = ()  # given when reserved; later states repeat no shares
@@ -161,9 +167,9 @@ class Tick(Event, frozen=True, kw_only=True):
 class Isolate(Event, frozen=True, kw_only=True):
     """Give this card no new work."""
 
-    device_id: DeviceId
+    device_id: DeviceName
     node: NodeName
-    code: str
+    code: Name
     rule: str
     policy_version: str
     evidence: str
@@ -173,7 +179,7 @@ class Isolate(Event, frozen=True, kw_only=True):
 class Release(Event, frozen=True, kw_only=True):
     """The card may have work again."""
 
-    device_id: DeviceId
+    device_id: DeviceName
     node: NodeName
     rule: str
     policy_version: str

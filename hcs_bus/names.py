@@ -21,6 +21,7 @@ class Vendor(enum.StrEnum):
 
     NVIDIA = "nvidia"
     HUAWEI = "huawei"
+    HYGON = "hygon"
 
 
 class Severity(enum.StrEnum):
@@ -37,6 +38,7 @@ class LinkType(enum.StrEnum):
 
     NVLINK = "nvlink"
     HCCS = "hccs"
+    XGMI = "xgmi"
     PCIE = "pcie"
 
 

@@ -23,7 +23,7 @@ from hcs_bus.events import (
     Release,
     Tick,
 )
-from hcs_bus.names import NodeName, StreamSeq
+from hcs_bus.names import DeviceId, NodeName, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.fold_allocation import fold_allocation
 from hcs_control.fold_fingerprint import fold_fingerprint
@@ -164,7 +164,8 @@ def _fold_tick(fleet: Fleet, policy: Policy, seq: StreamSeq, tick: Tick) -> Fold
         if not isolation.active_codes and isolation.clear_since_ns is None:
             changes.append(msgspec.structs.replace(isolation, seq=seq, clear_since_ns=tick.at_ns))
             continue
-        decision = decide_on_tick(policy, seq, isolation, tick)
+        device = fleet.devices[isolation.device_id]
+        decision = decide_on_tick(policy, seq, device, isolation, tick)
         if decision is not None:
             changes.extend(release(fleet, seq, decision))
             decisions.append(decision)
@@ -172,9 +173,11 @@ def _fold_tick(fleet: Fleet, policy: Policy, seq: StreamSeq, tick: Tick) -> Fold
 
 
 def isolate(fleet: Fleet, seq: StreamSeq, decision: Isolate) -> list[Change]:
-    """Return the rows of an isolation. Idempotent: an isolated device is left as it is."""
-    device = fleet.devices.get(decision.device_id)
-    if device is None or decision.device_id in fleet.isolations:
+    """Return the rows of an isolation. Idempotent: an isolated device is left as it is.
+
+    A view may hear of an isolation before it hears of the device; its fingerprint then finds it.
+    """
+    if decision.device_id in fleet.isolations:
         return []
     row = IsolationRow(
         seq=seq,
@@ -188,19 +191,23 @@ def isolate(fleet: Fleet, seq: StreamSeq, decision: Isolate) -> list[Change]:
         active_codes=(decision.code,),
         isolated_at_ns=decision.at_ns,
     )
-    return [row, msgspec.structs.replace(device, seq=seq, health=Health.ISOLATED)]
+    return [row, *_with_health(fleet, seq, decision.device_id, Health.ISOLATED)]
 
 
 def release(fleet: Fleet, seq: StreamSeq, decision: Release) -> list[Change]:
     """Return the rows of a release. Idempotent: a device that is not isolated is left as it is."""
     isolation = fleet.isolations.get(decision.device_id)
-    device = fleet.devices.get(decision.device_id)
-    if isolation is None or device is None:
+    if isolation is None:
         return []
     row = msgspec.structs.replace(
         isolation, seq=seq, released_at_ns=decision.at_ns, released_seq=seq
     )
-    return [row, msgspec.structs.replace(device, seq=seq, health=Health.HEALTHY)]
+    return [row, *_with_health(fleet, seq, decision.device_id, Health.HEALTHY)]
+
+
+def _with_health(fleet: Fleet, seq: StreamSeq, device_id: DeviceId, health: Health) -> list[Change]:
+    device = fleet.devices.get(device_id)
+    return [] if device is None else [msgspec.structs.replace(device, seq=seq, health=health)]
 
 
 def fold_decision(fleet: Fleet, decision: Decision) -> list[Change]:

@@ -6,7 +6,7 @@ from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import DeviceFingerprint, Fingerprint
 from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
-from hcs_control.rows import Change, DeviceLinkRow, DeviceRow, NodeRow, Removed
+from hcs_control.rows import Change, DeviceLinkRow, DeviceRow, Health, NodeRow, Removed
 
 
 def fold_fingerprint(
@@ -64,12 +64,12 @@ def _device_row(
         fp16_gflops=device.fp16_gflops,
         fp32_gflops=device.fp32_gflops,
         driver_version=device.driver_version,
+        health=Health.ISOLATED if device.device_id in fleet.isolations else Health.HEALTHY,
     )
     if before is None:
         return row
     return msgspec.structs.replace(
         row,
-        health=before.health,
         vram_allocated_bytes=before.vram_allocated_bytes,
         fp16_allocated_gflops=before.fp16_allocated_gflops,
         overcommitted=before.vram_allocated_bytes > row.vram_bytes

@@ -95,9 +95,9 @@ def decide_on_fault(
 
 
 def decide_on_tick(
-    policy: Policy, seq: StreamSeq, isolation: IsolationRow, tick: Tick
+    policy: Policy, seq: StreamSeq, device: DeviceRow, isolation: IsolationRow, tick: Tick
 ) -> Release | None:
-    """Return the release that passing time calls for."""
+    """Return the release that passing time calls for, told where the card is now."""
     if isolation.active_codes or isolation.clear_since_ns is None:
         return None
     clear_ns = tick.at_ns - isolation.clear_since_ns
@@ -106,7 +106,7 @@ def decide_on_tick(
     return Release(
         at_ns=tick.at_ns,
         device_id=isolation.device_id,
-        node=isolation.node_name,
+        node=device.node_name,
         rule=isolation.rule,
         policy_version=policy.version,
         evidence=f"no active fault for {clear_ns / NANOSECONDS_PER_SECOND:.0f} s",

@@ -130,6 +130,7 @@ class Projector:
 
         Raises:
             LogGapError: facts are missing from the log; the projection cannot go on.
+            StoreRefusedError: what was folded breaks a rule of the store.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publish_outbox())

@@ -1,1 +1,1 @@
-"""Where HCS meets standard Kubernetes and people: extender, webhook, command line, local cluster."""
+"""Where HCS meets Kubernetes and people: extender, webhook, command line, local cluster."""

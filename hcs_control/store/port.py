@@ -22,6 +22,10 @@ class StoreUnavailableError(StoreError):
     """The store does not answer; the same call may succeed later."""
 
 
+class StoreRefusedError(StoreError):
+    """A row breaks a rule of the store. The fold has a fault: going on would make it worse."""
+
+
 class FencedError(StoreError):
     """Another projector moved the position: load again and go on from there."""
 
@@ -75,6 +79,7 @@ class Store(Protocol):
 
         Raises:
             FencedError: the position is not `position_from` any more; nothing was written.
+            StoreRefusedError: a row breaks a rule of the store; nothing was written.
             StoreUnavailableError: whether it was written is unknown; load again.
         """
 

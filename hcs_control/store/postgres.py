@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import msgspec
 from sqlalchemy import Table, bindparam, func, insert, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from hcs_bus.envelope import Message
@@ -20,6 +20,7 @@ from hcs_control.store.port import (
     FencedError,
     Loaded,
     OutboxDecision,
+    StoreRefusedError,
     StoreUnavailableError,
 )
 from hcs_control.store.tables import (
@@ -50,9 +51,11 @@ LIVE_ROWS_ONLY = {
 
 @contextlib.contextmanager
 def wrap_exceptions() -> Iterator[None]:
-    """Turn the driver's errors into `StoreUnavailableError`."""
+    """Turn the driver's errors into the port's."""
     try:
         yield
+    except (IntegrityError, DataError) as error:
+        raise StoreRefusedError(str(error.orig)) from error
     except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
 

@@ -187,7 +187,7 @@ SELECT
     count(*) AS devices,
     count(*) FILTER (WHERE d.present AND d.health = 'healthy') AS usable_devices,
     coalesce(sum(greatest(0, d.vram_bytes - d.vram_allocated_bytes))
-        FILTER (WHERE d.present AND d.health = 'healthy'), 0)::bigint AS vram_free_bytes,
+        FILTER (WHERE d.present AND d.health = 'healthy'), 0) AS vram_free_bytes,
     coalesce(sum(greatest(0, d.fp16_gflops - d.fp16_allocated_gflops))
         FILTER (WHERE d.present AND d.health = 'healthy'), 0) / 1000.0 AS fp16_free_tflops
 FROM device d

@@ -1,19 +1,21 @@
 """The store adapter against a real PostgreSQL, and the schema that the migrations make."""
 
+import msgspec
 import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from hcs_control.policy import load_policy
+from hcs_bus.names import NodeName
+from hcs_control.policy import Policy, Rule, load_policy
 from hcs_control.store.migrate import migrate
 from hcs_control.store.port import StoreUnavailableError
-from hcs_control.store.postgres import connect
+from hcs_control.store.postgres import PostgresStore, connect
 from hcs_control.store.tables import METADATA
 from tests.support.backend import Backend
-from tests.support.facts import device, fingerprint
+from tests.support.facts import device, fault, fingerprint, link
 from tests.support.folding import Folding
-from tests.support.store_contract import StoreContract
+from tests.support.store_contract import StoreContract, same_fleet
 
 
 class TestPostgresStore(StoreContract):
@@ -54,6 +56,29 @@ async def test_the_database_itself_refuses_an_overcommitted_card(database_url: s
                 text("UPDATE device SET vram_allocated_bytes = vram_bytes + 1")
             )
     await engine.dispose()
+
+
+async def test_every_value_that_an_event_may_hold_can_be_kept(store: PostgresStore) -> None:
+    extreme = msgspec.structs.replace(
+        device("d" * 128, model="𝔪'\";--\\", links=(link("e" * 128, lanes=2**31 - 1),)),
+        vram_bytes=2**63 - 1,
+        fp16_gflops=2**63 - 1,
+        fp32_gflops=0,
+        index=2**31 - 1,
+        numa_node=-1,
+        memory_bandwidth_gbytes_s=1e308,
+        pci_address="",
+        driver_version="x" * 100_000,
+    )
+    folding = Folding(load_policy())
+    folding.add(fingerprint(extreme, at_ns=2**63 - 1), node=NodeName("n" * 253))
+    sent = fault("d" * 128, code='{"a",}', at_ns=0)
+    folding.policy = Policy(
+        "v", (Rule(name="r", vendor=sent.vendor, codes=(sent.code,), release_after_s=1),)
+    )
+    folding.add(sent, node=NodeName("n" * 253))
+    await store.commit(folding.batch())
+    assert same_fleet((await store.load()).fleet, folding.fleet)
 
 
 async def test_the_reader_reads_and_writes_nothing(backend: Backend, database_url: str) -> None:

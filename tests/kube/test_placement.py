@@ -1,10 +1,12 @@
 """A Pod that asks for compute lands on the right card, and everyone can see why."""
 
+import http.client
 import json
-import subprocess
+import ssl
 
 import pytest
 
+from hcs_edge.local.pki import CLUSTER_CA, Pki
 from tests.support.local_cluster import eventually
 from tests.support.workloads import Json, Workloads, pod
 
@@ -157,14 +159,11 @@ def refusal(workloads: Workloads, manifest: Json) -> str:
     raise AssertionError("it was accepted")
 
 
-def test_an_api_server_without_our_certificate_gets_no_verb(workloads: Workloads) -> None:
+def test_a_caller_without_our_certificate_gets_no_verb(workloads: Workloads) -> None:
     port = workloads.cluster.connection.ports["extender"]
-    ca = workloads.cluster.home.pki / "ca.crt"
-    done = subprocess.run(
-        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", str(ca)]
-        + ["-d", "{}", f"https://127.0.0.1:{port}/bind"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "401"
+    authority = Pki(workloads.cluster.home.pki).certificate(CLUSTER_CA)
+    context = ssl.create_default_context(cafile=str(authority))
+    caller = http.client.HTTPSConnection("127.0.0.1", port, context=context)
+    caller.request("POST", "/bind", body="{}")
+    assert caller.getresponse().status == http.HTTPStatus.UNAUTHORIZED
+    caller.close()

@@ -111,7 +111,16 @@ def test_a_field_of_a_newer_release_is_ignored() -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"{", b"[]", b"null", b'{"specversion":"0.3"}', b"\xff\xfe", b"{}" * 3],
+    [
+        message(heartbeat()).payload.replace(b"b", b"\\u0000", 1),
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"specversion":"0.3"}',
+        b"\xff\xfe",
+        b"{}" * 3,
+    ],
 )
 def test_what_is_no_cloudevent_is_poison(payload: bytes) -> None:
     with pytest.raises(PoisonEventError):
@@ -124,6 +133,11 @@ def test_what_is_no_cloudevent_is_poison(payload: bytes) -> None:
         (b'"vram_bytes":', b'"vram_bytes":-'),
         (b'"vram_bytes":85899345920', b'"vram_bytes":"80 GB"'),
         (b'"vendor":"nvidia"', b'"vendor":"acme"'),
+        (b'"vram_bytes":85899345920', b'"vram_bytes":9223372036854775808'),
+        (b'"index":0', b'"index":2147483648'),
+        (b'"numa_node":0', b'"numa_node":-2'),
+        (b'"device_id":"d0"', b'"device_id":""'),
+        (b'"device_id":"d0"', b'"device_id":"' + b"d" * 129 + b'"'),
     ],
 )
 def test_a_payload_with_a_wrong_value_is_poison(found: bytes, changed: bytes) -> None:

@@ -5,6 +5,7 @@ import pytest
 from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import AllocationState, FaultState, Isolate, Release, Tick
 from hcs_bus.names import DeviceId, NodeName, PodUid
+from hcs_control.fold import fold_decision
 from hcs_control.policy import load_policy
 from hcs_control.rows import Health
 from tests.support.facts import (
@@ -221,6 +222,14 @@ class TestResends:
     ) -> None:
         with pytest.raises(PoisonEventError, match="id"):
             folding.add(heartbeat(), event_id=event_id or "/")
+
+
+def test_an_isolation_that_overtakes_its_card_waits_for_it(folding: Folding) -> None:
+    folding.add(fault("d0"))
+    late = Folding(load_policy())
+    late.fleet.apply(fold_decision(late.fleet, folding.decisions[0]))
+    late.add(fingerprint(device("d0")))
+    assert late.fleet.devices[D0].health is Health.ISOLATED
 
 
 def test_the_same_log_folds_to_the_same_fleet_and_decisions() -> None:
