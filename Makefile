@@ -1,6 +1,7 @@
 # Everything starts here; `make` alone says what there is.
 .DEFAULT_GOAL := help
 VENV := .venv/bin
+BENCHES := $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))
 export PYTHON
 
 .PHONY: help up down test lint bench bootstrap
@@ -29,9 +30,8 @@ lint: bootstrap ## Check style, types and layers
 	@$(VENV)/mypy
 	@$(VENV)/lint-imports
 
-bench: bootstrap ## Run one benchmark: make bench BENCH=name
-	@$(if $(BENCH),,$(error BENCH=name is missing; there are: $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))))
-	@$(VENV)/python -m tests.bench.$(BENCH)
+bench: bootstrap ## Run all benchmarks, or one: make bench BENCH=name
+	@for name in $(or $(BENCH),$(BENCHES)); do $(VENV)/python -m tests.bench.$$name || exit; done
 
 bootstrap:
 	@deploy/local/bootstrap.sh

@@ -47,6 +47,13 @@ VENDOR_RUNTIMES = {
         visible_environment="ASCEND_VISIBLE_DEVICES",
         by_index=True,
     ),
+    # HIP itself takes ordinals, in the order of rocm_smi's indices.
+    Vendor.HYGON: VendorRuntime(
+        runtime="hygon",
+        visible_annotation="hcs.io/hygon-visible-devices",
+        visible_environment="HIP_VISIBLE_DEVICES",
+        by_index=True,
+    ),
 }
 
 RESULT_ANNOTATIONS = frozenset(

@@ -6,6 +6,7 @@ from hcs_control.fleet import Fleet
 from hcs_control.rows import AllocationRow, AnyRow, IsolationRow, Removed, RowKey
 from hcs_control.store.port import (
     Batch,
+    Contents,
     FencedError,
     Loaded,
     OutboxDecision,
@@ -31,6 +32,15 @@ class MemoryStore:
             fleet=fleet,
             position=self.position,
             decision_seq=max(self.published.values(), default=StreamSeq(0)),
+        )
+
+    async def contents(self) -> Contents:
+        """Return everything; see the port."""
+        return Contents(
+            position=self.position,
+            rows=list(self.rows.values()),
+            decisions=list(self.outbox.values()),
+            parked=self.parked,
         )
 
     async def commit(self, batch: Batch) -> None:

@@ -64,11 +64,27 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     decision_seq: StreamSeq  # position in HCS_DECISIONS up to which the outbox is known published
 
 
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a store holds that follows from the log, as of one position."""
+
+    position: StreamSeq
+    rows: list[AnyRow]
+    decisions: list[OutboxDecision]
+    parked: list[ParkedEvent]
+
+
 class Store(Protocol):
     """The port."""
 
     async def load(self) -> Loaded:
         """Return the live rows and the position they stand for, from one snapshot.
+
+        Raises:
+            StoreUnavailableError: no connection, or the schema is not there.
+        """
+
+    async def contents(self) -> Contents:
+        """Return all rows, live and past, with decisions and parked events, from one snapshot.
 
         Raises:
             StoreUnavailableError: no connection, or the schema is not there.

@@ -3,10 +3,11 @@
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import asyncpg
 import msgspec
-from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy import Row, Select, Table, bindparam, func, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -17,9 +18,11 @@ from hcs_control.fleet import Fleet
 from hcs_control.rows import AnyRow, Change, Removed, RowKey
 from hcs_control.store.port import (
     Batch,
+    Contents,
     FencedError,
     Loaded,
     OutboxDecision,
+    ParkedEvent,
     StoreRefusedError,
     StoreUnavailableError,
 )
@@ -71,19 +74,42 @@ class PostgresStore:
         fleet = Fleet()
         async with self._snapshot() as connection:
             for row_type, table in TABLE_OF_ROW.items():
-                fleet.apply(await _read_rows(connection, row_type, table))
-            position = await connection.scalar(
-                select(PROJECTION_POSITION.c.stream_seq).where(
-                    PROJECTION_POSITION.c.consumer == CONSUMER
-                )
-            )
+                query = select(table)
+                if table in LIVE_ROWS_ONLY:
+                    query = query.where(LIVE_ROWS_ONLY[table])
+                fleet.apply(await _read_rows(connection, row_type, query))
+            position = await _read_position(connection)
             decision_seq = await connection.scalar(
                 select(func.max(DECISION_OUTBOX.c.published_seq))
             )
         return Loaded(
             fleet=fleet,
-            position=StreamSeq(position or 0),
+            position=position,
             decision_seq=StreamSeq(decision_seq or 0),
+        )
+
+    async def contents(self) -> Contents:
+        """Read everything in one repeatable-read snapshot; see the port."""
+        rows: list[AnyRow] = []
+        async with self._snapshot() as connection:
+            for row_type, table in TABLE_OF_ROW.items():
+                rows += await _read_rows(connection, row_type, select(table))
+            position = await _read_position(connection)
+            decisions = (await connection.execute(select(DECISION_OUTBOX))).all()
+            parked = (await connection.execute(select(PARKED_EVENT))).all()
+        return Contents(
+            position=position,
+            rows=rows,
+            decisions=[_outbox_decision(row) for row in decisions],
+            parked=[
+                ParkedEvent(
+                    stream_seq=StreamSeq(row.stream_seq),
+                    subject=row.subject,
+                    reason=row.reason,
+                    payload=row.payload,
+                )
+                for row in parked
+            ],
         )
 
     async def commit(self, batch: Batch) -> None:
@@ -106,13 +132,7 @@ class PostgresStore:
         with wrap_exceptions():
             async with self._engine.connect() as connection:
                 rows = (await connection.execute(query)).all()
-        return [
-            OutboxDecision(
-                fact_seq=StreamSeq(row.fact_seq),
-                message=Message(subject=row.subject, id=row.decision_id, payload=row.payload),
-            )
-            for row in rows
-        ]
+        return [_outbox_decision(row) for row in rows]
 
     async def mark_published(self, published: dict[str, StreamSeq]) -> None:
         """Write positions into the outbox; see the port."""
@@ -139,17 +159,28 @@ class PostgresStore:
 
 
 async def _read_rows(
-    connection: AsyncConnection, row_type: type[AnyRow], table: Table
+    connection: AsyncConnection, row_type: type[AnyRow], query: Select[Any]
 ) -> list[AnyRow]:
-    query = select(table)
-    if table in LIVE_ROWS_ONLY:
-        query = query.where(LIVE_ROWS_ONLY[table])
-    names = [str(column.name) for column in table.columns]
     found = await connection.execute(query)
+    names = [str(name) for name in found.keys()]  # noqa: SIM118  # a result is no mapping
     # Not strict: the database gives strings and lists where rows hold enums and tuples.
     return [
         msgspec.convert(dict(zip(names, row, strict=True)), row_type, strict=False) for row in found
     ]
+
+
+async def _read_position(connection: AsyncConnection) -> StreamSeq:
+    position = await connection.scalar(
+        select(PROJECTION_POSITION.c.stream_seq).where(PROJECTION_POSITION.c.consumer == CONSUMER)
+    )
+    return StreamSeq(position or 0)
+
+
+def _outbox_decision(row: Row[Any]) -> OutboxDecision:
+    return OutboxDecision(
+        fact_seq=StreamSeq(row.fact_seq),
+        message=Message(subject=row.subject, id=row.decision_id, payload=row.payload),
+    )
 
 
 async def _advance(connection: AsyncConnection, batch: Batch) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from hcs_agents.agent import Agent, AgentSettings
 from hcs_agents.detectors.huawei import HuaweiDetector
+from hcs_agents.detectors.hygon import HygonDetector
 from hcs_agents.detectors.nvidia import NvidiaDetector
 from hcs_agents.detectors.port import Detector
 from hcs_agents.hardware import BYTES_PER_GIB
@@ -89,7 +90,7 @@ def agent(
 
       HCS_NATS_URL=nats://bus:4222 hcs agent --node worker-3 --spool /var/lib/hcs/spool
     """
-    detectors: list[Detector] = [NvidiaDetector(), HuaweiDetector()]
+    detectors: list[Detector] = [NvidiaDetector(), HuaweiDetector(), HygonDetector()]
     if once:
         show([scan_once(detector) for detector in detectors], output)
         return

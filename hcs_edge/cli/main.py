@@ -24,6 +24,7 @@ COMMANDS = {
     "env": Entry("local:env", 'Print shell settings that reach it: eval "$(hcs env)".'),
     "inventory": Entry("read:inventory", "Show every card, what is free of it, its health."),
     "watch": Entry("read:watch", "Show events as they happen."),
+    "replay": Entry("replay:replay", "Fold the log again and compare with the tables."),
     "dsn": Entry("read:dsn", "Print the read-only address of the database."),
     "sim": Entry("sim:sim", "Make something happen to a simulated card."),
     "agent": Entry("agent:agent", "Service: watch this node's cards."),

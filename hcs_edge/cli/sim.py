@@ -14,11 +14,16 @@ from hcs_bus.names import Vendor
 from hcs_edge.cli.runtime import EXIT_CONFIG, EXIT_FAILED
 from hcs_edge.local.home import Home
 
-DEFAULT_CODES = {Vendor.NVIDIA: "79", Vendor.HUAWEI: "80E18402"}
-CODE_PATTERNS = {Vendor.NVIDIA: r"[1-9][0-9]{0,4}", Vendor.HUAWEI: r"[0-9A-F]{8}"}
+DEFAULT_CODES = {Vendor.NVIDIA: "79", Vendor.HUAWEI: "80E18402", Vendor.HYGON: "UMC_UE"}
+CODE_PATTERNS = {
+    Vendor.NVIDIA: r"[1-9][0-9]{0,4}",
+    Vendor.HUAWEI: r"[0-9A-F]{8}",
+    Vendor.HYGON: r"[A-Z][A-Z0-9_]{0,20}_UE",
+}
 CODE_WORDS = {
     Vendor.NVIDIA: "an Xid, such as 79",
     Vendor.HUAWEI: "8 hexadecimal digits, such as 80E18402",
+    Vendor.HYGON: "a RAS block with _UE, such as UMC_UE",
 }
 
 DEVICE = click.argument("device", metavar="DEVICE")
@@ -61,7 +66,7 @@ def sim() -> None:
 
 @sim.command()
 @DEVICE
-@click.option("--code", help="Xid or DCMI code. [default: 79, for Ascend 80E18402]")
+@click.option("--code", help="The vendor's own code. [default: a fatal one, such as Xid 79]")
 @OUTPUT
 def fault(device: str, code: str | None, output: str) -> None:
     """Let a card report a fault.

@@ -90,3 +90,9 @@ def test_a_fault_raised_while_the_bus_is_dead_arrives_when_it_is_back(
     assert len(rows) == 1
     workloads.hcs("sim", "clear", device_id)
     eventually(lambda: workloads.health(device_id) == "healthy", deadline_s=60)
+
+
+def test_after_all_of_this_the_log_folds_to_the_very_tables(workloads: Workloads) -> None:
+    verdict = json.loads(workloads.hcs("replay", "--output", "json"))
+    assert verdict["differing"] == 0, verdict["examples"]
+    assert verdict["compared"] > 100

@@ -74,6 +74,12 @@ class Backend:
             await client.jetstream().delete_stream(stream)
         await client.close()
 
+    async def purge_facts(self, *, keep: int) -> None:
+        """Drop all but the newest facts, as a server at its storage limit does."""
+        client = await nats.connect(self.nats_url)
+        await client.jetstream().purge_stream(FACTS_STREAM, keep=keep)
+        await client.close()
+
     def kill(self, name: str) -> None:
         """`kill -9` a server."""
         record = process.load(self.home.run, name)

@@ -19,7 +19,7 @@ from hcs_bus.names import LinkType, NodeName, Vendor
 VISIBLE = "".join(chr(code) for code in range(0x21, 0x7F))
 WORDS = st.text(VISIBLE, min_size=1, max_size=95)
 TEXTS = st.text(VISIBLE + " ", max_size=95).map(str.strip)
-CODES = st.text(string.ascii_uppercase + string.digits, min_size=1, max_size=16)
+CODES = st.text(string.ascii_uppercase + string.digits + "_", min_size=1, max_size=47)
 PCI = st.builds(
     "{:04x}:{:02x}:{:02x}.{:x}".format,
     st.integers(0, 0xFFFF),
@@ -50,7 +50,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     numbers = range(len(devices))
     pairs = [(a, b) for a in numbers for b in numbers if a < b]
     chosen = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
-    types = st.sampled_from([LinkType.NVLINK, LinkType.HCCS])
+    types = st.sampled_from([one for one in LinkType if one is not LinkType.PCIE])
     touched = st.sampled_from(numbers) if devices else st.nothing()
     faults = draw(st.lists(st.tuples(touched, CODES), unique=True, max_size=5)) if devices else []
     said = draw(st.lists(st.tuples(touched, CODES), max_size=5)) if devices else []
@@ -60,6 +60,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         generation=draw(st.integers(0, INT64_MAX)),
         nvidia_driver=draw(TEXTS),
         ascend_driver=draw(TEXTS),
+        hygon_driver=draw(TEXTS),
+        rocm_smi_wide=draw(st.integers(0, 1)),
         devices=devices,
         links=tuple(
             SimLink(
@@ -81,5 +83,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             )
             for place, (device, code) in enumerate(said)
         ),
-        faults=tuple(SimFault(device=device, code=code) for device, code in faults),
+        faults=tuple(
+            SimFault(device=device, code=code, count=draw(st.integers(1, INT64_MAX)))
+            for device, code in faults
+        ),
     )

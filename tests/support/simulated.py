@@ -1,8 +1,8 @@
 """Simulated nodes for tests: the libraries, and a detector in a process of its own.
 
 The dynamic linker reads `LD_LIBRARY_PATH` when a process starts, so whatever loads a simulated
-library is a child process. `python -m tests.support.simulated VENDOR` is that child: one command
-per line on its standard input (`scan`, `wait SECONDS`, `reopen`), one JSON line in answer.
+library is a child process. `python -m tests.support.simulated VENDOR [SYSFS]` is that child: one
+command per line on its standard input (`scan`, `wait SECONDS`, `reopen`), one JSON line in answer.
 """
 
 import itertools
@@ -18,19 +18,59 @@ import msgspec
 import structlog
 
 from hcs_agents.detectors.huawei import HuaweiDetector
+from hcs_agents.detectors.hygon import HygonDetector
 from hcs_agents.detectors.nvidia import NvidiaDetector
 from hcs_agents.detectors.port import Detector, DetectorError, FaultSignal
+from hcs_agents.simulation.fleet import default_fleet
+from hcs_agents.simulation.scenario import Scenario, SimLink
 from hcs_bus.events import DeviceFingerprint
-from hcs_bus.names import Vendor
+from hcs_bus.names import LinkType, NodeName, Vendor
 
 CHECKOUT = Path(__file__).parents[2]
 WAITS_MAX = 40  # of half a second each: far more than any fault takes
 
+LIBRARIES = {
+    Vendor.NVIDIA: "libnvidia-ml.so.1",
+    Vendor.HUAWEI: "libdcmi.so",
+    Vendor.HYGON: "librocm_smi64.so.2",
+}
+FABRICS = {
+    Vendor.NVIDIA: LinkType.NVLINK,
+    Vendor.HUAWEI: LinkType.HCCS,
+    Vendor.HYGON: LinkType.XGMI,
+}
+UNIFORM_NODES = {
+    Vendor.NVIDIA: "a100-0",
+    Vendor.HUAWEI: "ascend-0",
+    Vendor.HYGON: "hygon-0",
+}
+
+
+def every_vendor() -> Scenario:
+    """Return a node with two linked cards of every vendor, in the order of the vendors."""
+    fleet = {str(scenario.node): scenario for scenario in default_fleet()}
+    nodes = [fleet[UNIFORM_NODES[vendor]] for vendor in Vendor]
+    devices = tuple(
+        msgspec.structs.replace(device, pci=f"0000:{16 * place + number:02x}:00.0")
+        for place, node in enumerate(nodes, start=1)
+        for number, device in enumerate(node.devices[:2])
+    )
+    links = tuple(
+        SimLink(a=2 * place, b=2 * place + 1, type=FABRICS[vendor], lanes=1)
+        for place, vendor in enumerate(Vendor)
+    )
+    drivers = {
+        name: getattr(node, name)
+        for node in nodes
+        for name in Scenario.__struct_fields__
+        if name.endswith("_driver") and getattr(node, name)
+    }
+    return Scenario(node=NodeName("every-0"), devices=devices, links=links, **drivers)
+
 
 def build_libraries() -> Path:
     """Build the simulated management libraries and return their directory."""
-    targets = ["build/sim/libnvidia-ml.so.1", "build/sim/libdcmi.so"]
-    subprocess.run(["make", "-s", "-C", str(CHECKOUT / "c"), *targets], check=True)
+    subprocess.run(["make", "-s", "-C", str(CHECKOUT / "c"), "management"], check=True)
     return CHECKOUT / "c" / "build" / "sim"
 
 
@@ -45,9 +85,12 @@ def environment(libraries: Path, scenario: Path | None) -> dict[str, str]:
 class DetectorProcess:
     """A detector in a child process; calls raise what the child answers as an error."""
 
-    def __init__(self, vendor: Vendor, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, vendor: Vendor, env: Mapping[str, str], *, sysfs: Path | None = None
+    ) -> None:
+        roots = [] if sysfs is None else [str(sysfs)]
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.simulated", vendor],
+            [sys.executable, "-m", "tests.support.simulated", vendor, *roots],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -122,11 +165,19 @@ def _answer(detector: Detector, command: str) -> object:
     raise AssertionError(f"no command {command!r}")
 
 
+def _detector(vendor: Vendor, *roots: Path) -> Detector:
+    match vendor:
+        case Vendor.NVIDIA:
+            return NvidiaDetector()
+        case Vendor.HUAWEI:
+            return HuaweiDetector()
+        case Vendor.HYGON:
+            return HygonDetector(*roots)
+
+
 def _main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    detector: Detector = {Vendor.NVIDIA: NvidiaDetector, Vendor.HUAWEI: HuaweiDetector}[
-        Vendor(sys.argv[1])
-    ]()
+    detector = _detector(Vendor(sys.argv[1]), *map(Path, sys.argv[2:]))
     for command in itertools.chain(["open"], sys.stdin):
         try:
             answer: object = {"ok": _answer(detector, command)}

@@ -7,7 +7,7 @@ from hcs_bus.events import AllocationState
 from hcs_bus.names import DeviceId, NodeName, PodUid, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.policy import load_policy
-from hcs_control.rows import DeviceLinkRow, Removed
+from hcs_control.rows import AllocationRow, DeviceLinkRow, Removed
 from hcs_control.store.port import Batch, FencedError, OutboxDecision, ParkedEvent, Store
 from tests.support.facts import GIB, allocation, device, fault, fingerprint, link, quota
 from tests.support.folding import Folding
@@ -55,6 +55,16 @@ class StoreContract:
         assert same_fleet(loaded.fleet, folding.fleet)
         assert loaded.fleet.devices[D0].vram_allocated_bytes == 0
         assert PodUid("pod-1") not in loaded.fleet.allocations
+
+    async def test_contents_hold_what_is_past_as_well(self, store: Store) -> None:
+        folding = full_folding()
+        folding.add(allocation(AllocationState.RELEASED, reason="Pod deleted"))
+        await store.commit(folding.batch())
+        contents = await store.contents()
+        assert contents.position == folding.seq
+        past = [row for row in contents.rows if isinstance(row, AllocationRow)]
+        assert {row.state for row in past} == {AllocationState.RELEASED}
+        assert len(past) == 2
 
     async def test_removed_rows_are_gone(self, store: Store) -> None:
         folding = full_folding()

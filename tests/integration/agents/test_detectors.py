@@ -1,4 +1,4 @@
-"""Both detectors against the simulated libraries: what is there, what is missing."""
+"""The detectors against the simulated libraries: what is there, what is missing."""
 
 import subprocess
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_bus.events import FaultState
 from hcs_bus.names import LinkType, NodeName, Vendor
-from tests.support.simulated import DetectorProcess, environment
+from tests.support.simulated import FABRICS, LIBRARIES, DetectorProcess, environment
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -55,15 +55,34 @@ def test_eight_ascend_cards_are_seen_with_their_hccs_mesh(
     assert len(first.links) == 7
 
 
-def test_two_vendors_on_one_node_do_not_see_each_other(libraries: Path, node_of: MakeNode) -> None:
-    file = node_of("mixed-0")
+def test_eight_hygon_cards_are_seen_with_their_xgmi_rings(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("hygon-0")
+    with DetectorProcess(Vendor.HYGON, environment(libraries, file.path)) as detector:
+        devices = detector.scan()
+    scenario = file.read()
+    assert [device.device_id for device in devices] == [card.id for card in scenario.devices]
+    first, last = devices[0], devices[-1]
+    assert (first.model, first.vram_bytes) == ("DCU K100-AI", 64 * 1024**3)
+    assert (first.pci_address, last.pci_address) == ("0000:07:00.0", "0000:bd:00.0")
+    assert (first.numa_node, last.numa_node) == (0, 1)
+    assert (first.fp16_gflops, first.driver_version) == (192_000, scenario.hygon_driver)
+    ids = [device.device_id for device in devices]
+    assert {link.peer for link in first.links} == {ids[1], ids[3]}
+    assert {(link.type, link.bandwidth_gbytes_s) for link in first.links} == {(LinkType.XGMI, 92)}
+
+
+def test_the_vendors_of_one_node_do_not_see_each_other(libraries: Path, node_of: MakeNode) -> None:
+    file = node_of("every-0")
     cards = file.read().devices
     for vendor in Vendor:
         with DetectorProcess(vendor, environment(libraries, file.path)) as detector:
             devices = detector.scan()
         assert [d.device_id for d in devices] == [c.id for c in cards if c.vendor is vendor]
         assert [d.index for d in devices] == [0, 1]
-        assert [len(d.links) for d in devices] == [1, 1]
+        assert [[link.type for link in d.links] for d in devices] == [[FABRICS[vendor]]] * 2
+        assert all(d.pci_address for d in devices)
 
 
 @pytest.mark.parametrize("vendor", list(Vendor))
@@ -81,9 +100,7 @@ def test_a_missing_library_is_said_to_be_missing(vendor: Vendor, tmp_path: Path)
         assert detector.opened["error"] == "LibraryMissingError"
 
 
-@pytest.mark.parametrize(
-    ("vendor", "name"), [(Vendor.NVIDIA, "libnvidia-ml.so.1"), (Vendor.HUAWEI, "libdcmi.so")]
-)
+@pytest.mark.parametrize(("vendor", "name"), LIBRARIES.items())
 def test_a_library_that_is_no_library_is_broken(vendor: Vendor, name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("not an ELF file")
     with DetectorProcess(vendor, environment(tmp_path, None)) as detector:

@@ -15,9 +15,11 @@ from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_bus.names import NodeName, Vendor
 from tests.support.scenarios import scenarios
-from tests.support.simulated import CHECKOUT, DetectorProcess, environment
+from tests.support.simulated import CHECKOUT, LIBRARIES, DetectorProcess, environment
 
 MakeNode = Callable[[str], ScenarioFile]
+
+PREFIXES = {Vendor.NVIDIA: "nvml", Vendor.HUAWEI: "dcmi_", Vendor.HYGON: "rsmi_"}
 
 
 def exported(library: Path) -> set[str]:
@@ -29,13 +31,13 @@ def exported(library: Path) -> set[str]:
 
 
 def test_a_library_exports_the_vendors_names_and_nothing_else(libraries: Path) -> None:
-    nvml, dcmi = exported(libraries / "libnvidia-ml.so.1"), exported(libraries / "libdcmi.so")
-    assert {name[:4] for name in nvml} == {"nvml"}
-    assert {name[:5] for name in dcmi} == {"dcmi_"}
+    for vendor, prefix in PREFIXES.items():
+        names = exported(libraries / LIBRARIES[vendor])
+        assert {name[: len(prefix)] for name in names} == {prefix}
 
 
 def test_a_library_has_the_vendors_soname(libraries: Path) -> None:
-    for name in ("libnvidia-ml.so.1", "libdcmi.so"):
+    for name in LIBRARIES.values():
         text = subprocess.run(
             ["readelf", "-d", str(libraries / name)], check=True, capture_output=True, text=True
         ).stdout

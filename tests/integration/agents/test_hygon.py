@@ -1,0 +1,115 @@
+"""What is Hygon's own: two layouts, error counters, and sysfs where rocm_smi is missing."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hcs_agents.simulation import operations
+from hcs_agents.simulation.scenario import Scenario, ScenarioFile, SimFault
+from hcs_agents.simulation.sysfs import tree_of
+from hcs_bus.events import FaultState
+from hcs_bus.names import Vendor
+from tests.support.simulated import DetectorProcess, environment
+
+MakeNode = Callable[[str], ScenarioFile]
+
+
+def counting(scenario: Scenario, count: int) -> Scenario:
+    """Let card 1's UMC counter stand at `count`."""
+    fault = SimFault(device=1, code="UMC_UE", count=max(count, 1))
+    return msgspec.structs.replace(scenario, faults=(fault,) if count else ())
+
+
+@pytest.mark.parametrize("wide", [0, 1])
+def test_both_layouts_of_the_counters_are_understood(
+    wide: int, libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("hygon-0")
+    file.update(lambda s: msgspec.structs.replace(s, rocm_smi_wide=wide))
+    file.update(lambda s: operations.raise_fault(s, 6, "XGMI_WAFL_UE", at_ns=1))
+    with DetectorProcess(Vendor.HYGON, environment(libraries, file.path)) as detector:
+        assert len(detector.scan()) == 8
+        (signal,) = detector.wait()
+    assert (signal.device_id, signal.code) == (file.read().devices[6].id, "XGMI_WAFL_UE")
+
+
+def test_a_counter_that_grows_is_one_fault_and_one_that_falls_is_a_reset(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("hygon-0")
+    with DetectorProcess(Vendor.HYGON, environment(libraries, file.path)) as detector:
+
+        def states_after(count: int) -> list[FaultState]:
+            file.update(lambda s: counting(s, count))
+            return [signal.state for signal in detector.wait(2.0)]
+
+        assert states_after(3) == [FaultState.RAISED]
+        assert states_after(5) == []
+        assert states_after(1) == [FaultState.CLEARED, FaultState.RAISED]
+        assert states_after(0) == [FaultState.CLEARED]
+
+
+def test_cards_of_another_vendor_behind_the_same_library_are_left_alone(tmp_path: Path) -> None:
+    source = tmp_path / "amd.c"
+    source.write_text(
+        """#include <stdint.h>
+        int rsmi_init(uint64_t flags) { (void)flags; return 0; }
+        int rsmi_shut_down(void) { return 0; }
+        int rsmi_num_monitor_devices(uint32_t *n) { *n = 2; return 0; }
+        int rsmi_dev_vendor_id_get(uint32_t i, uint16_t *id) {
+            *id = i ? 0x1d94 : 0x1002; return 0; }
+        int rsmi_dev_unique_id_get(uint32_t i, uint64_t *id) { *id = 0xabc + i; return 0; }
+        int rsmi_dev_memory_total_get(uint32_t i, int t, uint64_t *n) {
+            (void)i; (void)t; *n = 7; return 0; }
+        """
+    )
+    library = str(tmp_path / "librocm_smi64.so.2")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, str(source)], check=True)
+    with DetectorProcess(Vendor.HYGON, environment(tmp_path, None)) as detector:
+        (device,) = detector.scan()
+        assert detector.wait(0.05) == []
+    assert (device.device_id, device.index) == ("0000000000000abd", 1)
+    assert (device.model, device.vram_bytes, device.numa_node) == ("", 7, -1)  # an old library
+
+
+def test_without_rocm_smi_the_kernel_tells_the_same(
+    libraries: Path, node_of: MakeNode, tmp_path: Path
+) -> None:
+    file = node_of("hygon-0")
+    with DetectorProcess(Vendor.HYGON, environment(libraries, file.path)) as detector:
+        expected = detector.scan()
+    nothing = environment(tmp_path, file.path)
+    with DetectorProcess(Vendor.HYGON, nothing, sysfs=tree_of(file.path)) as detector:
+        assert detector.scan() == expected
+
+
+def test_without_rocm_smi_a_pulled_card_is_lost_until_it_is_back(
+    node_of: MakeNode, tmp_path: Path
+) -> None:
+    file = node_of("hygon-0")
+    cards = [card.id for card in file.read().devices]
+    nothing = environment(tmp_path, file.path)
+    with DetectorProcess(Vendor.HYGON, nothing, sysfs=tree_of(file.path)) as detector:
+        file.update(lambda s: operations.pull(s, 2))
+        lost = detector.wait_until(lambda signal: signal.code == "lost")
+        assert (lost.device_id, lost.state) == (cards[2], FaultState.RAISED)
+        assert [device.device_id for device in detector.scan()] == cards[:2] + cards[3:]
+        assert detector.wait(1.5) == []  # the kernel has numbered the others anew
+        file.update(lambda s: operations.plug(s, 2))
+        back = detector.wait_until(lambda signal: signal.code == "lost")
+        assert (back.device_id, back.state) == (cards[2], FaultState.CLEARED)
+        assert [device.device_id for device in detector.scan()] == cards
+
+
+def test_a_topology_without_hygon_cards_is_a_missing_library(
+    node_of: MakeNode, tmp_path: Path
+) -> None:
+    file = node_of("hygon-0")
+    for properties in tree_of(file.path).glob("class/kfd/kfd/topology/nodes/*/properties"):
+        properties.write_text(properties.read_text().replace("vendor_id 7572", "vendor_id 4098"))
+    nothing = environment(tmp_path, None)
+    with DetectorProcess(Vendor.HYGON, nothing, sysfs=tree_of(file.path)) as detector:
+        assert detector.opened["error"] == "LibraryMissingError"
