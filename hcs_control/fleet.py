@@ -14,6 +14,7 @@ from hcs_control.rows import (
     Change,
     DeviceLinkRow,
     DeviceRow,
+    DeviceValidityRow,
     IsolationRow,
     NodeRow,
     QuotaUsageRow,
@@ -30,6 +31,7 @@ class Fleet:
         self.sources: dict[tuple[str, str], SourcePositionRow] = {}
         self.devices: dict[DeviceId, DeviceRow] = {}
         self.device_ids_of_node: dict[NodeName, set[DeviceId]] = {}
+        self.validities: dict[DeviceId, DeviceValidityRow] = {}
         self.links_of_device: dict[DeviceId, dict[DeviceId, DeviceLinkRow]] = {}
         self.isolations: dict[DeviceId, IsolationRow] = {}
         self.allocations: dict[PodUid, dict[DeviceId, AllocationRow]] = {}
@@ -56,6 +58,9 @@ class Fleet:
                 self.sources[row.key] = row
             case DeviceRow():
                 self._put_device(row)
+            case DeviceValidityRow():
+                if row.valid_to_ns is None:
+                    self.validities[row.device_id] = row
             case DeviceLinkRow():
                 self.links_of_device.setdefault(row.device_id, {})[row.peer_device_id] = row
             case IsolationRow():

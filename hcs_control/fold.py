@@ -23,7 +23,7 @@ from hcs_bus.events import (
     Release,
     Tick,
 )
-from hcs_bus.names import DeviceId, NodeName, StreamSeq
+from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.fold_allocation import fold_allocation
 from hcs_control.fold_fingerprint import fold_fingerprint
@@ -36,6 +36,7 @@ from hcs_control.rows import (
     QuotaUsageRow,
     SourcePositionRow,
 )
+from hcs_control.validity import with_validity
 
 MISSING_MAX = 1_024  # numbers remembered as skipped per source; more than a publisher has in flight
 
@@ -191,7 +192,7 @@ def isolate(fleet: Fleet, seq: StreamSeq, decision: Isolate) -> list[Change]:
         active_codes=(decision.code,),
         isolated_at_ns=decision.at_ns,
     )
-    return [row, *_with_health(fleet, seq, decision.device_id, Health.ISOLATED)]
+    return [row, *_with_health(fleet, seq, decision, Health.ISOLATED)]
 
 
 def release(fleet: Fleet, seq: StreamSeq, decision: Release) -> list[Change]:
@@ -202,12 +203,15 @@ def release(fleet: Fleet, seq: StreamSeq, decision: Release) -> list[Change]:
     row = msgspec.structs.replace(
         isolation, seq=seq, released_at_ns=decision.at_ns, released_seq=seq
     )
-    return [row, *_with_health(fleet, seq, decision.device_id, Health.HEALTHY)]
+    return [row, *_with_health(fleet, seq, decision, Health.HEALTHY)]
 
 
-def _with_health(fleet: Fleet, seq: StreamSeq, device_id: DeviceId, health: Health) -> list[Change]:
-    device = fleet.devices.get(device_id)
-    return [] if device is None else [msgspec.structs.replace(device, seq=seq, health=health)]
+def _with_health(fleet: Fleet, seq: StreamSeq, decision: Decision, health: Health) -> list[Change]:
+    device = fleet.devices.get(decision.device_id)
+    if device is None:
+        return []
+    changed = msgspec.structs.replace(device, seq=seq, health=health)
+    return with_validity(fleet, seq, decision.at_ns, changed)
 
 
 def fold_decision(fleet: Fleet, decision: Decision) -> list[Change]:

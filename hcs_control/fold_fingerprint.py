@@ -7,6 +7,7 @@ from hcs_bus.events import DeviceFingerprint, Fingerprint
 from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.rows import Change, DeviceLinkRow, DeviceRow, Health, NodeRow, Removed
+from hcs_control.validity import with_validity
 
 
 def fold_fingerprint(
@@ -22,12 +23,14 @@ def fold_fingerprint(
         raise PoisonEventError(f"fingerprint of {node} lists a device twice")
     changes: list[Change] = [_node_row(fleet, seq, node, fact)]
     for device in fact.devices:
-        changes.append(_device_row(fleet, seq, node, device))
+        row = _device_row(fleet, seq, node, device)
+        changes.extend(with_validity(fleet, seq, fact.at_ns, row))
         changes.extend(_link_changes(fleet, seq, device))
     for device_id in sorted(fleet.device_ids_of_node.get(node, set()) - named):
         row = fleet.devices[device_id]
         if row.present:
-            changes.append(msgspec.structs.replace(row, seq=seq, present=False))
+            absent = msgspec.structs.replace(row, seq=seq, present=False)
+            changes.extend(with_validity(fleet, seq, fact.at_ns, absent))
     return changes
 
 

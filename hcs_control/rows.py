@@ -97,6 +97,28 @@ class DeviceRow(Row, frozen=True, kw_only=True):
         return max(0, self.fp16_gflops - self.fp16_allocated_gflops)
 
 
+class DeviceValidityRow(Row, frozen=True, kw_only=True):
+    """A stretch of a card's past during which nothing about it changed; open while it lasts."""
+
+    device_id: DeviceId
+    valid_from_seq: StreamSeq
+    valid_from_ns: int
+    valid_to_ns: int | None = None
+    node_name: NodeName
+    vendor: Vendor
+    model: str
+    device_index: int
+    vram_bytes: int
+    fp16_gflops: int
+    present: bool
+    health: Health
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Primary key."""
+        return (self.device_id, self.valid_from_seq)
+
+
 class DeviceLinkRow(Row, frozen=True, kw_only=True):
     """A fabric link from one card to another of the same node; each direction has its row."""
 
@@ -179,6 +201,7 @@ AnyRow = (
     NodeRow
     | SourcePositionRow
     | DeviceRow
+    | DeviceValidityRow
     | DeviceLinkRow
     | IsolationRow
     | AllocationRow

@@ -3,7 +3,14 @@
 from hcs_bus.events import AllocationState
 from hcs_bus.names import StreamSeq
 from hcs_control.fleet import Fleet
-from hcs_control.rows import AllocationRow, AnyRow, IsolationRow, Removed, RowKey
+from hcs_control.rows import (
+    AllocationRow,
+    AnyRow,
+    DeviceValidityRow,
+    IsolationRow,
+    Removed,
+    RowKey,
+)
 from hcs_control.store.port import (
     Batch,
     Contents,
@@ -75,5 +82,7 @@ def _is_live(row: AnyRow) -> bool:
             return row.released_seq is None
         case AllocationRow():
             return row.state is not AllocationState.RELEASED
+        case DeviceValidityRow():
+            return row.valid_to_ns is None
         case _:
             return True

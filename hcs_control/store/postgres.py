@@ -29,6 +29,7 @@ from hcs_control.store.port import (
 from hcs_control.store.tables import (
     ALLOCATION,
     DECISION_OUTBOX,
+    DEVICE_VALIDITY,
     ISOLATION,
     PARKED_EVENT,
     PROJECTION_POSITION,
@@ -47,6 +48,7 @@ CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
 
 LIVE_ROWS_ONLY = {
+    DEVICE_VALIDITY: DEVICE_VALIDITY.c.valid_to_ns.is_(None),
     ISOLATION: ISOLATION.c.released_seq.is_(None),
     ALLOCATION: ALLOCATION.c.state != AllocationState.RELEASED.value,
 }

@@ -1,6 +1,7 @@
 """Questions that people ask of the projection, answered from its views. Reads only."""
 
 import datetime
+from typing import TypeVar
 
 import msgspec
 from sqlalchemy import text
@@ -30,8 +31,20 @@ class InventoryRow(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_at: datetime.datetime | None
 
 
-COLUMNS = InventoryRow.__struct_fields__
-INVENTORY = text(f"SELECT {', '.join(COLUMNS)} FROM inventory")
+class PastInventoryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One card, as the function `inventory_at` has it."""
+
+    node_name: str
+    device_index: int
+    device_id: str
+    vendor: str
+    model: str
+    vram_bytes: int
+    vram_allocated_bytes: int
+    health: str
+
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 async def inventory(database_url: str) -> list[InventoryRow]:
@@ -40,15 +53,28 @@ async def inventory(database_url: str) -> list[InventoryRow]:
     Raises:
         StoreUnavailableError: no connection, or the schema is not there.
     """
+    return await _rows(database_url, InventoryRow, "inventory", {})
+
+
+async def inventory_at(database_url: str, moment: datetime.datetime) -> list[PastInventoryRow]:
+    """Return every card as it was at a moment; raises as `inventory` does."""
+    return await _rows(database_url, PastInventoryRow, "inventory_at(:moment)", {"moment": moment})
+
+
+async def _rows(
+    database_url: str, row_type: type[T], source: str, parameters: dict[str, object]
+) -> list[T]:
     # The URL is the one that psql takes; SQLAlchemy wants its driver named.
     url = database_url.replace("postgresql://", "postgresql+asyncpg://", 1)
     engine = create_async_engine(
         url, poolclass=NullPool, connect_args={"timeout": CONNECT_TIMEOUT_S}
     )
+    columns = row_type.__struct_fields__
+    query = text(f"SELECT {', '.join(columns)} FROM {source}")
     with wrap_exceptions():
         async with engine.connect() as connection:
-            rows = (await connection.execute(INVENTORY)).all()
+            found = (await connection.execute(query, parameters)).all()
     return [
-        msgspec.convert(dict(zip(COLUMNS, row, strict=True)), InventoryRow, strict=False)
-        for row in rows
+        msgspec.convert(dict(zip(columns, row, strict=True)), row_type, strict=False)
+        for row in found
     ]

@@ -1,8 +1,9 @@
 """`hcs watch|inventory|dsn`: what people and scripts read. Nothing here changes anything."""
 
 import asyncio
+import datetime
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -17,8 +18,9 @@ from hcs_bus.names import StreamSeq
 from hcs_bus.port import Record
 from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM
 from hcs_control.store.port import StoreError
-from hcs_control.store.readmodel import InventoryRow
+from hcs_control.store.readmodel import InventoryRow, PastInventoryRow
 from hcs_control.store.readmodel import inventory as read_inventory
+from hcs_control.store.readmodel import inventory_at as read_inventory_at
 from hcs_edge.cli.runtime import EXIT_FAILED, configure_logging
 from hcs_edge.local import connection
 from hcs_edge.local.errors import LocalClusterError
@@ -32,6 +34,7 @@ OUTPUT = click.option(
 KINDS_SHOWN = ("fault", "allocation", "isolate", "release")  # the others are many and dull
 KINDS = ("fingerprint", "heartbeat", "quota", "tick", *KINDS_SHOWN)
 DECISION_KINDS = ("isolate", "release")
+TIME_FORMATS = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"]
 FETCH_RECORDS_MAX = 100
 FETCH_TIMEOUT_S = 1.0
 
@@ -65,17 +68,39 @@ def dsn() -> None:
 
 @click.command()
 @click.option("--database-url", envvar="HCS_DATABASE_URL", help="Default: the local cluster's.")
+@click.option(
+    "--at", type=click.DateTime(TIME_FORMATS), help="As it was at this time, UTC. [default: now]"
+)
 @OUTPUT
-def inventory(database_url: str | None, output: str) -> None:
+def inventory(database_url: str | None, at: datetime.datetime | None, output: str) -> None:
     """Show every card: what it is, what is free of it, and its health.
 
     Example: hcs inventory --output json | jq '.[] | select(.health != "healthy")'
+
+    Example: hcs inventory --at 2026-11-22T18:00:00
     """
-    rows = _run(read_inventory(database_url or _connection().database_url))
+    url = database_url or _connection().database_url
+    table: Table
+    rows: Sequence[InventoryRow | PastInventoryRow]
+    if at is None:
+        rows = present = _run(read_inventory(url))
+        table = _inventory_table(present)
+    else:
+        rows = past = _run(read_inventory_at(url, at.replace(tzinfo=datetime.UTC)))
+        table = _past_table(past)
     if output == "json":
         click.echo(msgspec.json.encode(rows))
     else:
-        Console().print(_inventory_table(rows))
+        Console().print(table)
+
+
+def _past_table(rows: list[PastInventoryRow]) -> Table:
+    table = Table("NODE", "#", "VENDOR", "MODEL", "VRAM GIVEN OUT", "HEALTH")
+    for row in rows:
+        vram = f"{row.vram_allocated_bytes / 1024**3:.0f}/{row.vram_bytes / 1024**3:.0f} GiB"
+        cells = (row.node_name, str(row.device_index), row.vendor, row.model)
+        table.add_row(*cells, vram, row.health)
+    return table
 
 
 def _inventory_table(rows: list[InventoryRow]) -> Table:

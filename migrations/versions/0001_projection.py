@@ -62,6 +62,28 @@ COMMENT ON COLUMN device.overcommitted IS
     'The card came back smaller than what had been given out; the only way past the CHECK.';
 COMMENT ON COLUMN device.seq IS 'Position in the stream HCS_FACTS that last changed the row.';
 
+CREATE TABLE device_validity (
+    device_id text NOT NULL,
+    valid_from_seq bigint NOT NULL,
+    valid_from_ns bigint NOT NULL,
+    valid_to_ns bigint,
+    node_name text NOT NULL,
+    vendor text NOT NULL,
+    model text NOT NULL,
+    device_index integer NOT NULL,
+    vram_bytes bigint NOT NULL,
+    fp16_gflops bigint NOT NULL,
+    present boolean NOT NULL,
+    health text NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (device_id, valid_from_seq),
+    CHECK (valid_to_ns IS NULL OR valid_to_ns >= valid_from_ns)
+);
+CREATE UNIQUE INDEX device_validity_current ON device_validity (device_id)
+    WHERE valid_to_ns IS NULL;
+COMMENT ON TABLE device_validity IS
+    'Where each card was, and how, from when to when; valid_to_ns is null for how it is now.';
+
 CREATE TABLE device_link (
     device_id text NOT NULL,
     peer_device_id text NOT NULL,
@@ -205,6 +227,34 @@ DO $$ BEGIN
 END $$
 """
 
+INVENTORY_AT = """
+CREATE FUNCTION inventory_at(moment timestamptz) RETURNS TABLE (
+    node_name text,
+    device_index integer,
+    device_id text,
+    vendor text,
+    model text,
+    vram_bytes bigint,
+    vram_allocated_bytes bigint,
+    health text
+) LANGUAGE sql STABLE AS $$
+    SELECT v.node_name, v.device_index, v.device_id, v.vendor, v.model, v.vram_bytes,
+        coalesce((
+            SELECT sum(a.vram_bytes)::bigint FROM allocation a
+            WHERE a.device_id = v.device_id AND a.reserved_at_ns <= at.ns
+                AND (a.state <> 'released' OR a.changed_at_ns > at.ns)
+        ), 0),
+        CASE WHEN NOT v.present THEN 'absent' ELSE v.health END
+    FROM (SELECT (extract(epoch FROM moment) * 1000000000)::bigint AS ns) at
+    JOIN device_validity v
+        ON v.valid_from_ns <= at.ns AND (v.valid_to_ns IS NULL OR v.valid_to_ns > at.ns)
+    ORDER BY v.node_name, v.vendor, v.device_index
+$$
+"""
+DESCRIBE_INVENTORY_AT = """
+COMMENT ON FUNCTION inventory_at IS 'The inventory as it was at a moment, by the events'' own times.'
+"""
+
 READER = """
 GRANT USAGE ON SCHEMA public TO hcs_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO hcs_reader;
@@ -215,6 +265,11 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO hcs_reader;
 def upgrade() -> None:
     """Create everything."""
     op.execute(READER_ROLE)
-    for statement in (TABLES + VIEWS + READER).split(";\n"):
+    for statement in (TABLES + VIEWS).split(";\n"):
+        if statement.strip():
+            op.execute(statement)
+    op.execute(INVENTORY_AT)
+    op.execute(DESCRIBE_INVENTORY_AT)
+    for statement in READER.split(";\n"):
         if statement.strip():
             op.execute(statement)

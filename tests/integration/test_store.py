@@ -1,19 +1,32 @@
 """The store adapter against a real PostgreSQL, and the schema that the migrations make."""
 
+import datetime
+
 import msgspec
 import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from hcs_bus.events import AllocationState
 from hcs_bus.names import NodeName
 from hcs_control.policy import Policy, Rule, load_policy
 from hcs_control.store.migrate import migrate
 from hcs_control.store.port import StoreUnavailableError
 from hcs_control.store.postgres import PostgresStore, connect
+from hcs_control.store.readmodel import inventory_at
 from hcs_control.store.tables import METADATA
 from tests.support.backend import Backend
-from tests.support.facts import device, fault, fingerprint, link
+from tests.support.facts import (
+    GIB,
+    SECOND,
+    START_NS,
+    allocation,
+    device,
+    fault,
+    fingerprint,
+    link,
+)
 from tests.support.folding import Folding
 from tests.support.store_contract import StoreContract, same_fleet
 
@@ -79,6 +92,32 @@ async def test_every_value_that_an_event_may_hold_can_be_kept(store: PostgresSto
     folding.add(sent, node=NodeName("n" * 253))
     await store.commit(folding.batch())
     assert same_fleet((await store.load()).fleet, folding.fleet)
+
+
+async def test_inventory_at_answers_as_of_any_time(store: PostgresStore, database_url: str) -> None:
+    folding = Folding(load_policy())
+    folding.add(fingerprint(device("d0"), at_ns=START_NS))
+    folding.add(
+        msgspec.structs.replace(
+            allocation(AllocationState.RESERVED, ("d0", 16, 100)), at_ns=START_NS + 10 * SECOND
+        )
+    )
+    folding.add(fault("d0", at_ns=START_NS + 20 * SECOND))
+    folding.add(
+        msgspec.structs.replace(allocation(AllocationState.RELEASED), at_ns=START_NS + 30 * SECOND)
+    )
+    await store.commit(folding.batch())
+
+    async def at(offset_s: float) -> list[tuple[int, str]]:
+        moment = datetime.datetime.fromtimestamp(START_NS / SECOND + offset_s, tz=datetime.UTC)
+        rows = await inventory_at(database_url, moment)
+        return [(row.vram_allocated_bytes // GIB, row.health) for row in rows]
+
+    assert await at(-1) == []
+    assert await at(5) == [(0, "healthy")]
+    assert await at(15) == [(16, "healthy")]
+    assert await at(25) == [(16, "isolated")]
+    assert await at(35) == [(0, "isolated")]
 
 
 async def test_the_reader_reads_and_writes_nothing(backend: Backend, database_url: str) -> None:

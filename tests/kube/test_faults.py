@@ -1,5 +1,6 @@
 """A fault isolates its card at once, the next Pod goes elsewhere, and the card comes back."""
 
+import datetime
 import json
 import subprocess
 import sys
@@ -87,3 +88,21 @@ def test_an_unknown_card_is_refused_naming_what_exists(workloads: Workloads) -> 
     done = workloads.try_hcs("sim", "fault", "a100-0/99")
     assert done.returncode == 2
     assert "a100-0" in done.stderr
+
+
+def test_the_inventory_of_a_moment_ago_shows_the_card_as_it_was(workloads: Workloads) -> None:
+    [row] = workloads.sql(
+        "SELECT device_id FROM device WHERE node_name = 'a800-0' AND device_index = 2"
+    )
+    device_id = row["device_id"]
+    with workloads.faulty(device_id):
+        [isolation] = workloads.sql(
+            "SELECT to_timestamp(isolated_at_ns / 1e9) AS at FROM isolation "
+            "WHERE device_id = $1 AND released_seq IS NULL",
+            device_id,
+        )
+        asked = isolation["at"] - datetime.timedelta(seconds=1)
+        shown = workloads.hcs("inventory", "--output", "json", "--at", f"{asked:%Y-%m-%dT%H:%M:%S}")
+        health = {card["device_id"]: card["health"] for card in json.loads(shown)}
+        assert health[device_id] == "healthy"
+        assert workloads.health(device_id) == "isolated"

@@ -7,7 +7,7 @@ from hcs_bus.events import AllocationState, FaultState, Isolate, Release, Tick
 from hcs_bus.names import DeviceId, NodeName, PodUid
 from hcs_control.fold import fold_decision
 from hcs_control.policy import load_policy
-from hcs_control.rows import Health
+from hcs_control.rows import DeviceValidityRow, Health
 from tests.support.facts import (
     GIB,
     NODE,
@@ -78,6 +78,47 @@ class TestFingerprint:
     def test_a_card_listed_twice_is_refused(self, folding: Folding) -> None:
         with pytest.raises(PoisonEventError, match="twice"):
             folding.add(fingerprint(device("d0"), device("d0")))
+
+
+class TestValidity:
+    """The past of a card."""
+
+    def past(self, folding: Folding) -> list[tuple[int, int | None, bool, Health]]:
+        """Return the stretches of d0's past, in seconds since the start."""
+        rows = [r for r in folding.changes.values() if isinstance(r, DeviceValidityRow)]
+        return [
+            (
+                (row.valid_from_ns - START_NS) // SECOND,
+                None if row.valid_to_ns is None else (row.valid_to_ns - START_NS) // SECOND,
+                row.present,
+                row.health,
+            )
+            for row in rows
+            if row.device_id == D0
+        ]
+
+    def test_a_stretch_ends_where_the_next_begins(self, folding: Folding) -> None:
+        folding.add(fault("d0", at_ns=START_NS + 10 * SECOND))
+        folding.add(fingerprint(device("d1", index=1), at_ns=START_NS + 20 * SECOND))
+        assert self.past(folding) == [
+            (0, 10, True, Health.HEALTHY),
+            (10, 20, True, Health.ISOLATED),
+            (20, None, False, Health.ISOLATED),
+        ]
+
+    def test_what_is_given_out_makes_no_stretch(self, folding: Folding) -> None:
+        folding.add(allocation(AllocationState.RESERVED, ("d0", 16, 100)))
+        folding.add(fingerprint(device("d0"), device("d1", index=1), at_ns=START_NS + SECOND))
+        assert self.past(folding) == [(0, None, True, Health.HEALTHY)]
+
+    def test_a_clock_that_steps_back_makes_no_stretch_of_negative_length(
+        self, folding: Folding
+    ) -> None:
+        folding.add(fault("d0", at_ns=START_NS - 10 * SECOND))
+        assert self.past(folding) == [
+            (0, 0, True, Health.HEALTHY),
+            (0, None, True, Health.ISOLATED),
+        ]
 
 
 class TestFault:
