@@ -44,6 +44,15 @@ class PastInventoryRow(msgspec.Struct, frozen=True, kw_only=True):
     health: str
 
 
+class ParkedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One message that could not be folded."""
+
+    stream_seq: int
+    subject: str
+    reason: str
+    payload: bytes
+
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -59,6 +68,11 @@ async def inventory(database_url: str) -> list[InventoryRow]:
 async def inventory_at(database_url: str, moment: datetime.datetime) -> list[PastInventoryRow]:
     """Return every card as it was at a moment; raises as `inventory` does."""
     return await _rows(database_url, PastInventoryRow, "inventory_at(:moment)", {"moment": moment})
+
+
+async def parked(database_url: str) -> list[ParkedRow]:
+    """Return the parked messages, oldest first; raises as `inventory` does."""
+    return await _rows(database_url, ParkedRow, "parked_event ORDER BY stream_seq", {})
 
 
 async def _rows(

@@ -24,6 +24,8 @@ COMMANDS = {
     "env": Entry("local:env", 'Print shell settings that reach it: eval "$(hcs env)".'),
     "inventory": Entry("read:inventory", "Show every card, what is free of it, its health."),
     "watch": Entry("read:watch", "Show events as they happen."),
+    "parked": Entry("read:parked", "Show messages that could not be folded, and why."),
+    "psql": Entry("read:psql", "Open a read-only SQL prompt."),
     "replay": Entry("replay:replay", "Fold the log again and compare with the tables."),
     "dsn": Entry("read:dsn", "Print the read-only address of the database."),
     "sim": Entry("sim:sim", "Make something happen to a simulated card."),

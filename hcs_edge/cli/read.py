@@ -1,7 +1,8 @@
-"""`hcs watch|inventory|dsn`: what people and scripts read. Nothing here changes anything."""
+"""`hcs watch|inventory|parked|psql|dsn`: what people and scripts read. Nothing is changed here."""
 
 import asyncio
 import datetime
+import os
 import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -21,8 +22,9 @@ from hcs_control.store.port import StoreError
 from hcs_control.store.readmodel import InventoryRow, PastInventoryRow
 from hcs_control.store.readmodel import inventory as read_inventory
 from hcs_control.store.readmodel import inventory_at as read_inventory_at
+from hcs_control.store.readmodel import parked as read_parked
 from hcs_edge.cli.runtime import EXIT_FAILED, configure_logging
-from hcs_edge.local import connection
+from hcs_edge.local import connection, postgres
 from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.home import Home
 
@@ -112,6 +114,37 @@ def _inventory_table(rows: list[InventoryRow]) -> Table:
         cells = (row.node_name, str(row.device_index), row.vendor, row.model, vram, tflops)
         table.add_row(*cells, str(row.pods), health)
     return table
+
+
+@click.command()
+@click.option("--database-url", envvar="HCS_DATABASE_URL", help="Default: the local cluster's.")
+@OUTPUT
+def parked(database_url: str | None, output: str) -> None:
+    """Show messages that could not be folded, with the reason of each.
+
+    They hold nothing up; the sender's log tells how they came about. In JSON, `payload` is base64.
+
+    Example: hcs parked --output json | jq -r '.[] | .payload' | base64 -d
+    """
+    rows = _run(read_parked(database_url or _connection().database_url))
+    if output == "json":
+        click.echo(msgspec.json.encode(rows))
+        return
+    table = Table("POSITION", "SUBJECT", "REASON", "BYTES")
+    for row in rows:
+        table.add_row(str(row.stream_seq), row.subject, row.reason, str(len(row.payload)))
+    Console().print(table)
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(arguments: tuple[str, ...]) -> None:
+    """Open a read-only SQL prompt on the local cluster's projection; arguments are psql's.
+
+    Example: hcs psql -c 'SELECT * FROM free_capacity'
+    """
+    program = str(postgres.programs() / "psql")
+    os.execv(program, [program, _connection().database_url, *arguments])
 
 
 @click.command()

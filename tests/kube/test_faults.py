@@ -1,11 +1,15 @@
 """A fault isolates its card at once, the next Pod goes elsewhere, and the card comes back."""
 
+import asyncio
+import base64
 import datetime
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+from hcs_bus import jetstream
+from hcs_bus.envelope import Message
 from tests.support.local_cluster import eventually
 from tests.support.workloads import Workloads
 
@@ -106,3 +110,26 @@ def test_the_inventory_of_a_moment_ago_shows_the_card_as_it_was(workloads: Workl
         health = {card["device_id"]: card["health"] for card in json.loads(shown)}
         assert health[device_id] == "healthy"
         assert workloads.health(device_id) == "isolated"
+
+
+def test_a_malformed_message_is_parked_shown_and_holds_nothing_up(workloads: Workloads) -> None:
+    async def publish() -> None:
+        bus = await jetstream.connect(workloads.cluster.nats_url("control"), name="test")
+        sent = Message(subject="hcs.fact.fault.a100-0.fatal", id="malformed", payload=b"{nonsense")
+        assert await bus.publish_many([sent]) != [None]
+        await bus.close()
+
+    asyncio.run(publish())
+    eventually(lambda: "nonsense" in parked_payloads(workloads))
+    assert "hcs.fact.fault.a100-0.fatal" in workloads.hcs("psql", "-c", "TABLE parked_event")
+    [row] = workloads.sql(
+        "SELECT device_id FROM device WHERE node_name = 'a100-0' AND device_index = 1"
+    )
+    with workloads.faulty(row["device_id"]):
+        pass  # the next fault is isolated and released as ever
+
+
+def parked_payloads(workloads: Workloads) -> str:
+    """Return what `hcs parked` shows of the messages themselves."""
+    rows = json.loads(workloads.hcs("parked", "--output", "json"))
+    return " ".join(base64.b64decode(row["payload"]).decode() for row in rows)
