@@ -171,6 +171,14 @@ async def test_facts_missing_behind_the_position_stop_it_loudly(
         await world.projector.project_until_interrupted()
 
 
+async def test_a_fact_missing_in_between_stops_it_loudly(world: World) -> None:
+    await world.bus.publish_many([message(heartbeat(at_ns=n)) for n in range(3)])
+    del world.bus._streams[FACTS_STREAM].records[1]
+    with pytest.raises(LogGapError, match="jumps from 1 to 3"):
+        async with asyncio.timeout(5):
+            await world.projector.project_until_interrupted()
+
+
 async def test_a_stream_that_is_not_the_projected_one_stops_it(world: World) -> None:
     world.store.position = StreamSeq(7)
     with pytest.raises(LogGapError, match="ends at 0"):

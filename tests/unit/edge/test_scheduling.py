@@ -8,6 +8,7 @@ import pytest
 
 from hcs_bus.envelope import Message, encode_decision
 from hcs_bus.errors import TransientError
+from hcs_bus.events import FaultState, Tick
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import DeviceId, NodeName, PodUid, StreamSeq
 from hcs_bus.subjects import ALLOCATION_SUBJECTS, FACTS_STREAM
@@ -18,7 +19,17 @@ from hcs_edge.extender.reconciler import RESERVATION_TTL_S, Reconciler
 from hcs_edge.extender.scheduling import BindRequest, Scheduling
 from hcs_edge.extender.view import FleetView
 from hcs_edge.kube.port import Binding, KubeConflictError, KubeError, Pod
-from tests.support.facts import GIB, NODE, SECOND, START_NS, device, fault, fingerprint, message
+from tests.support.facts import (
+    GIB,
+    NODE,
+    SECOND,
+    START_NS,
+    device,
+    fault,
+    fingerprint,
+    heartbeat,
+    message,
+)
 from tests.support.folding import Folding
 from tests.support.kube_twin import KubeTwin, pod
 
@@ -43,6 +54,10 @@ class Replica:
     async def start(self) -> None:
         """Load and follow."""
         await self.view.load()
+        self.follow()
+
+    def follow(self) -> None:
+        """Follow the bus from where the view stands."""
         self._following = asyncio.create_task(self.view.follow())
 
     async def stop(self) -> None:
@@ -162,6 +177,21 @@ async def test_racing_replicas_never_give_a_card_twice(world: World) -> None:
     assert len(world.kube.bindings) == 5
 
 
+async def test_a_replica_that_has_not_heard_of_a_grant_decides_again(world: World) -> None:
+    first = await world.replica()
+    behind = Replica(world.bus, world.store, world.kube)
+    await behind.view.load()  # and does not follow yet
+    world.kube.add(pod("big", vram="80Gi"))
+    assert await first.scheduling.bind(bind("big")) == ""
+    binding = asyncio.create_task(behind.scheduling.bind(bind()))
+    await asyncio.sleep(0.01)
+    assert not binding.done()
+    behind.follow()
+    world.replicas.append(behind)
+    assert "no longer fits" in await binding
+    assert await world.ledger_states() == ["reserved"]
+
+
 async def test_a_restarted_extender_knows_what_was_given_out(world: World) -> None:
     first = await world.replica()
     assert await first.scheduling.bind(bind()) == ""
@@ -171,6 +201,27 @@ async def test_a_restarted_extender_knows_what_was_given_out(world: World) -> No
     assert second.view.fleet.devices[DeviceId("d0")].vram_allocated_bytes == 16 * GIB
     assert await second.scheduling.bind(bind()) == ""
     assert await world.ledger_states() == ["reserved"]
+
+
+async def test_a_decision_that_the_loaded_projection_has_outlived_is_ignored(
+    world: World,
+) -> None:
+    folding = Folding(load_policy())
+    folding.add(fingerprint(device("d0")))
+    folding.add(fingerprint(device("d1")), node=OTHER)
+    folding.batch()  # `prepare` has committed these
+    folding.add(fault("d0"))
+    folding.add(fault("d0", state=FaultState.CLEARED))
+    for at_s in (1, 1000):
+        folding.add(Tick(at_ns=START_NS + at_s * SECOND), node=NodeName("cluster"))
+    await world.store.commit(folding.batch())
+    isolate, release = folding.decisions
+    sent = [encode_decision(isolate, event_id="projector/1", source="/hcs/projector")]
+    await world.bus.publish_many(sent)  # the release is still in the outbox
+    await world.bus.publish_many([message(heartbeat(at_ns=n)) for n in range(4)])
+    replica = await world.replica()
+    await asyncio.sleep(0.05)
+    assert replica.view.fleet.devices[release.device_id].usable
 
 
 async def test_an_isolation_reaches_the_view_through_the_decision_stream(world: World) -> None:
