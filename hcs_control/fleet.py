@@ -31,6 +31,7 @@ class Fleet:
         self.sources: dict[tuple[str, str], SourcePositionRow] = {}
         self.devices: dict[DeviceId, DeviceRow] = {}
         self.device_ids_of_node: dict[NodeName, set[DeviceId]] = {}
+        self.version_of_node: dict[NodeName, int] = {}  # grows with each change of a card of it
         self.validities: dict[DeviceId, DeviceValidityRow] = {}
         self.links_of_device: dict[DeviceId, dict[DeviceId, DeviceLinkRow]] = {}
         self.isolations: dict[DeviceId, IsolationRow] = {}
@@ -75,8 +76,13 @@ class Fleet:
         before = self.devices.get(row.device_id)
         if before is not None and before.node_name != row.node_name:
             self.device_ids_of_node[before.node_name].discard(row.device_id)
+            self._touch(before.node_name)
         self.devices[row.device_id] = row
         self.device_ids_of_node.setdefault(row.node_name, set()).add(row.device_id)
+        self._touch(row.node_name)
+
+    def _touch(self, node: NodeName) -> None:
+        self.version_of_node[node] = self.version_of_node.get(node, 0) + 1
 
     def _put_isolation(self, row: IsolationRow) -> None:
         if row.released_seq is None:

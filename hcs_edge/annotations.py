@@ -54,6 +54,13 @@ VENDOR_RUNTIMES = {
         visible_environment="HIP_VISIBLE_DEVICES",
         by_index=True,
     ),
+    # CNRT itself takes logical ids.
+    Vendor.CAMBRICON: VendorRuntime(
+        runtime="cambricon",
+        visible_annotation="hcs.io/cambricon-visible-devices",
+        visible_environment="MLU_VISIBLE_DEVICES",
+        by_index=True,
+    ),
 }
 
 RESULT_ANNOTATIONS = frozenset(

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from hcs_agents.agent import Agent, AgentSettings
+from hcs_agents.detectors.cambricon import CambriconDetector
 from hcs_agents.detectors.huawei import HuaweiDetector
 from hcs_agents.detectors.hygon import HygonDetector
 from hcs_agents.detectors.nvidia import NvidiaDetector
@@ -18,6 +19,7 @@ from hcs_agents.watcher import Scan, scan_once
 from hcs_bus import jetstream
 from hcs_bus.names import NodeName
 from hcs_control.health_server import serve
+from hcs_edge.cli.options import NATS_URL_TYPE, listen_option
 from hcs_edge.cli.runtime import run_service
 from hcs_edge.local.home import Home
 
@@ -50,12 +52,11 @@ class NodeNameType(click.ParamType[NodeName]):
     type=click.Path(path_type=Path),
     help="Where containers report their memory. [default: $HCS_HOME/sockets/NODE.sock]",
 )
-@click.option(
-    "--listen", default="127.0.0.1:9094", show_default=True, help="HOST:PORT to listen on."
-)
+@listen_option("127.0.0.1:9094")
 @click.option(
     "--nats-url",
     envvar="HCS_NATS_URL",
+    type=NATS_URL_TYPE,
     help="nats://user:password@host:port; better by $HCS_NATS_URL, which no process list shows.",
 )
 @click.option(
@@ -85,12 +86,16 @@ def agent(
 ) -> None:
     """Watch this node's cards and tell the bus about them.
 
-    Examples:
-      hcs agent --node worker-3 --once
+    Example: hcs agent --node worker-3 --once
 
-      HCS_NATS_URL=nats://bus:4222 hcs agent --node worker-3 --spool /var/lib/hcs/spool
+    Example: HCS_NATS_URL=nats://bus:4222 hcs agent --node worker-3
     """
-    detectors: list[Detector] = [NvidiaDetector(), HuaweiDetector(), HygonDetector()]
+    detectors: list[Detector] = [
+        NvidiaDetector(),
+        HuaweiDetector(),
+        HygonDetector(),
+        CambriconDetector(),
+    ]
     if once:
         show([scan_once(detector) for detector in detectors], output)
         return

@@ -101,6 +101,8 @@ def down(*, purge: bool) -> None:
     """Stop the cluster in $HCS_HOME. Its data stays, unless --purge is given.
 
     Stopping what does not run is no error.
+
+    Example: hcs down --purge
     """
     home = Home.from_environment()
     with _progress() as progress, _errors_end_the_command():
@@ -113,7 +115,7 @@ def down(*, purge: bool) -> None:
 def status(output: str) -> None:
     """Show the cluster's processes. Exit code 1 when one of them does not run.
 
-    Example: hcs status --output json | jq -r '.processes[] | select(.state != "running") | .name'
+    Example: hcs status --output json | jq '.processes[] | {name, state, log}'
     """
     home = Home.from_environment()
     records = cluster.status(home)

@@ -22,7 +22,7 @@ from hcs_edge.cli.runtime import EXIT_FAILED, keep_trying, run_service
 def migrate(database_url: str) -> None:
     """Bring the database to this release's schema.
 
-    Example: HCS_DATABASE_URL=postgresql+asyncpg://hcs@db/hcs hcs migrate
+    Example: HCS_DATABASE_URL=postgresql://hcs@db/hcs hcs migrate
     """
     try:
         migrate_database(database_url)
@@ -41,7 +41,13 @@ def migrate(database_url: str) -> None:
     default=DEFAULT_POLICY_PATH,
     help="Rule set in TOML; the default ships with HCS.",
 )
-@click.option("--replicas", default=1, show_default=True, help="Copies of each stream on the bus.")
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 5),  # what JetStream allows
+    default=1,
+    show_default=True,
+    help="Copies of each stream on the bus.",
+)
 def projector(nats_url: str, database_url: str, listen: str, policy: Path, replicas: int) -> None:
     """Fold facts into PostgreSQL and decide on isolations.
 

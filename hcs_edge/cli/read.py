@@ -23,6 +23,7 @@ from hcs_control.store.readmodel import InventoryRow, PastInventoryRow
 from hcs_control.store.readmodel import inventory as read_inventory
 from hcs_control.store.readmodel import inventory_at as read_inventory_at
 from hcs_control.store.readmodel import parked as read_parked
+from hcs_edge.cli.options import LOCAL_DATABASE_URL, LOCAL_NATS_URL
 from hcs_edge.cli.runtime import EXIT_FAILED, configure_logging
 from hcs_edge.local import connection, postgres
 from hcs_edge.local.errors import LocalClusterError
@@ -69,7 +70,7 @@ def dsn() -> None:
 
 
 @click.command()
-@click.option("--database-url", envvar="HCS_DATABASE_URL", help="Default: the local cluster's.")
+@LOCAL_DATABASE_URL
 @click.option(
     "--at", type=click.DateTime(TIME_FORMATS), help="As it was at this time, UTC. [default: now]"
 )
@@ -77,7 +78,7 @@ def dsn() -> None:
 def inventory(database_url: str | None, at: datetime.datetime | None, output: str) -> None:
     """Show every card: what it is, what is free of it, and its health.
 
-    Example: hcs inventory --output json | jq '.[] | select(.health != "healthy")'
+    Example: hcs inventory --output json | jq '.[] | {device_id, health}'
 
     Example: hcs inventory --at 2026-11-22T18:00:00
     """
@@ -117,7 +118,7 @@ def _inventory_table(rows: list[InventoryRow]) -> Table:
 
 
 @click.command()
-@click.option("--database-url", envvar="HCS_DATABASE_URL", help="Default: the local cluster's.")
+@LOCAL_DATABASE_URL
 @OUTPUT
 def parked(database_url: str | None, output: str) -> None:
     """Show messages that could not be folded, with the reason of each.
@@ -148,7 +149,7 @@ def psql(arguments: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.option("--nats-url", envvar="HCS_NATS_URL", help="Default: the local cluster's.")
+@LOCAL_NATS_URL
 @click.option(
     "--kind",
     "kinds",

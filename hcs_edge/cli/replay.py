@@ -16,7 +16,7 @@ from hcs_control.replay import Verdict, compare
 from hcs_control.replay import replay as replay_log
 from hcs_control.store import postgres
 from hcs_control.store.port import StoreError
-from hcs_edge.cli.options import EXISTING_FILE
+from hcs_edge.cli.options import EXISTING_FILE, LOCAL_DATABASE_URL, LOCAL_NATS_URL
 from hcs_edge.cli.runtime import EXIT_CONFIG, EXIT_FAILED, configure_logging
 from hcs_edge.local import connection
 from hcs_edge.local.errors import LocalClusterError
@@ -24,8 +24,8 @@ from hcs_edge.local.home import Home
 
 
 @click.command()
-@click.option("--nats-url", envvar="HCS_NATS_URL", help="Default: the local cluster's.")
-@click.option("--database-url", envvar="HCS_DATABASE_URL", help="Default: the local cluster's.")
+@LOCAL_NATS_URL
+@LOCAL_DATABASE_URL
 @click.option(
     "--policy",
     type=EXISTING_FILE,

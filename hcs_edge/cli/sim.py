@@ -14,16 +14,23 @@ from hcs_bus.names import Vendor
 from hcs_edge.cli.runtime import EXIT_CONFIG, EXIT_FAILED
 from hcs_edge.local.home import Home
 
-DEFAULT_CODES = {Vendor.NVIDIA: "79", Vendor.HUAWEI: "80E18402", Vendor.HYGON: "UMC_UE"}
+DEFAULT_CODES = {
+    Vendor.NVIDIA: "79",
+    Vendor.HUAWEI: "80E18402",
+    Vendor.HYGON: "UMC_UE",
+    Vendor.CAMBRICON: "CNDEV_FR_DBE_VIOLATION",
+}
 CODE_PATTERNS = {
     Vendor.NVIDIA: r"[1-9][0-9]{0,4}",
     Vendor.HUAWEI: r"[0-9A-F]{8}",
     Vendor.HYGON: r"[A-Z][A-Z0-9_]{0,20}_UE",
+    Vendor.CAMBRICON: r"CNDEV_FR_[A-Z0-9_]{1,38}|[1-9][0-9]{0,9}",
 }
 CODE_WORDS = {
     Vendor.NVIDIA: "an Xid, such as 79",
     Vendor.HUAWEI: "8 hexadecimal digits, such as 80E18402",
     Vendor.HYGON: "a RAS block with _UE, such as UMC_UE",
+    Vendor.CAMBRICON: "a health error, such as CNDEV_FR_DBE_VIOLATION, or the number of an Xid",
 }
 
 DEVICE = click.argument("device", metavar="DEVICE")

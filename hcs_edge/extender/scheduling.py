@@ -15,7 +15,7 @@ import structlog
 from hcs_bus.errors import BusError
 from hcs_bus.events import Allocation, AllocationState, Share
 from hcs_bus.names import NodeName, PodUid
-from hcs_control.placement import NoFit, Placement, place, scores
+from hcs_control.placement import NoFit, Placement, scores
 from hcs_control.request import Request, RequestError, parse_request
 from hcs_control.rows import AllocationRow
 from hcs_edge.annotations import ALLOCATION, result_annotations
@@ -72,7 +72,7 @@ class Scheduling:
             return Filtered(nodes=list(nodes), failed={})
         fitting, failed = [], {}
         for node in nodes:
-            found = place(self._view.fleet, node, request)
+            found = self._view.placements.place(node, request)
             if isinstance(found, NoFit):
                 failed[node] = found.reason
             else:
@@ -84,7 +84,7 @@ class Scheduling:
         request = self._remember(pod)
         if request is None:
             return dict.fromkeys(nodes, 0)
-        found = {node: place(self._view.fleet, node, request) for node in nodes}
+        found = {node: self._view.placements.place(node, request) for node in nodes}
         fitting = {node: p for node, p in found.items() if isinstance(p, Placement)}
         return dict.fromkeys(found, 0) | scores(fitting)
 
@@ -143,7 +143,7 @@ class Scheduling:
         """Return the reservation to append; None if the Pod has it already."""
         if self._rows_of(bind):
             return None
-        found = place(self._view.fleet, bind.node, request)
+        found = self._view.placements.place(bind.node, request)
         if isinstance(found, NoFit):
             return found
         return self._step(bind, bind.node, AllocationState.RESERVED, shares=found.shares)

@@ -21,6 +21,7 @@ from hcs_bus.subjects import (
 )
 from hcs_control.fleet import Fleet
 from hcs_control.fold import fold, fold_decision
+from hcs_control.placement_cache import PlacementCache
 from hcs_control.policy import Policy
 from hcs_control.store.port import Store
 
@@ -41,6 +42,7 @@ class FleetView:
         self._decisions_after = StreamSeq(0)
         self._loaded_position = StreamSeq(0)
         self.fleet = Fleet()
+        self.placements = PlacementCache(self.fleet)
         self.facts_seq = StreamSeq(0)  # newest followed fact
         self.ledger_seq = StreamSeq(0)  # newest allocation fact that `fleet` contains
         self.ready = False
@@ -60,6 +62,7 @@ class FleetView:
                 f"{loaded.position}: is the projector running?"
             )
         self.fleet = loaded.fleet
+        self.placements = PlacementCache(self.fleet)
         self.facts_seq = self._loaded_position = loaded.position
         self._decisions_after = loaded.decision_seq
         await self._adopt_ledger_end()

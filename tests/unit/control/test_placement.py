@@ -3,6 +3,7 @@
 from hcs_bus.events import AllocationState, DeviceFingerprint
 from hcs_bus.names import NodeName, Vendor
 from hcs_control.placement import NoFit, Placement, place, scores
+from hcs_control.placement_cache import SHAPES_MAX, PlacementCache
 from hcs_control.policy import load_policy
 from hcs_control.request import Request
 from tests.support.facts import GIB, NODE, allocation, device, fault, fingerprint
@@ -108,3 +109,38 @@ def test_the_tighter_the_fit_the_higher_the_score() -> None:
     del found[NodeName("node-16")], found[NodeName("node-32")]
     assert list(scores(found).values()) == [10, 8]
     assert scores({}) == {}
+
+
+class TestCache:
+    """Remembered placements are those that would be found anew."""
+
+    def test_a_change_of_a_card_is_seen(self) -> None:
+        folding = node_of(device("d0"), device("d1", index=1))
+        cache = PlacementCache(folding.fleet)
+        before = cache.place(NODE, request(16))
+        assert isinstance(before, Placement)
+        assert cache.place(NODE, request(16)) is before
+        folding.add(fault("d0"))
+        assert cache.place(NODE, request(16)) == place(folding.fleet, NODE, request(16)) != before
+        folding.add(allocation(AllocationState.RESERVED, ("d1", 80, 1)))
+        assert isinstance(cache.place(NODE, request(16)), NoFit)
+        folding.add(allocation(AllocationState.RELEASED))
+        assert isinstance(cache.place(NODE, request(16)), Placement)
+
+    def test_a_card_that_moves_changes_both_nodes(self) -> None:
+        folding = node_of(device("d0"))
+        cache = PlacementCache(folding.fleet)
+        assert isinstance(cache.place(NODE, request(1)), Placement)
+        assert isinstance(cache.place(NodeName("other"), request(1)), NoFit)
+        folding.add(fingerprint(device("d0")), node=NodeName("other"))
+        assert isinstance(cache.place(NODE, request(1)), NoFit)
+        assert isinstance(cache.place(NodeName("other"), request(1)), Placement)
+
+    def test_shapes_are_told_apart_and_the_oldest_is_forgotten(self) -> None:
+        folding = node_of(device("d0", vram_gib=80))
+        cache = PlacementCache(folding.fleet)
+        for vram_gib in range(1, SHAPES_MAX + 10):
+            found = cache.place(NODE, request(vram_gib))
+            assert isinstance(found, Placement)
+            assert found.shares[0].vram_bytes == vram_gib * GIB
+        assert len(cache._answers_of_shape) == SHAPES_MAX
