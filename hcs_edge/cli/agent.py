@@ -12,6 +12,7 @@ from hcs_agents.agent import Agent, AgentSettings
 from hcs_agents.detectors.cambricon import CambriconDetector
 from hcs_agents.detectors.huawei import HuaweiDetector
 from hcs_agents.detectors.hygon import HygonDetector
+from hcs_agents.detectors.mthreads import MooreThreadsDetector
 from hcs_agents.detectors.nvidia import NvidiaDetector
 from hcs_agents.detectors.port import Detector
 from hcs_agents.hardware import BYTES_PER_GIB
@@ -95,6 +96,7 @@ def agent(
         HuaweiDetector(),
         HygonDetector(),
         CambriconDetector(),
+        MooreThreadsDetector(),
     ]
     if once:
         show([scan_once(detector) for detector in detectors], output)

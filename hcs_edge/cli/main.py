@@ -22,6 +22,7 @@ COMMANDS = {
     "down": Entry("local:down", "Stop it."),
     "status": Entry("local:status", "Show its processes."),
     "env": Entry("local:env", 'Print shell settings that reach it: eval "$(hcs env)".'),
+    "doctor": Entry("doctor:doctor", "Say what is missing for which feature."),
     "inventory": Entry("read:inventory", "Show every card, what is free of it, its health."),
     "watch": Entry("read:watch", "Show events as they happen."),
     "parked": Entry("read:parked", "Show messages that could not be folded, and why."),

@@ -19,18 +19,21 @@ DEFAULT_CODES = {
     Vendor.HUAWEI: "80E18402",
     Vendor.HYGON: "UMC_UE",
     Vendor.CAMBRICON: "CNDEV_FR_DBE_VIOLATION",
+    Vendor.MTHREADS: "ECC_UNCORRECTED",
 }
 CODE_PATTERNS = {
     Vendor.NVIDIA: r"[1-9][0-9]{0,4}",
     Vendor.HUAWEI: r"[0-9A-F]{8}",
     Vendor.HYGON: r"[A-Z][A-Z0-9_]{0,20}_UE",
     Vendor.CAMBRICON: r"CNDEV_FR_[A-Z0-9_]{1,38}|[1-9][0-9]{0,9}",
+    Vendor.MTHREADS: r"ECC_(UN)?CORRECTED",
 }
 CODE_WORDS = {
     Vendor.NVIDIA: "an Xid, such as 79",
     Vendor.HUAWEI: "8 hexadecimal digits, such as 80E18402",
     Vendor.HYGON: "a RAS block with _UE, such as UMC_UE",
     Vendor.CAMBRICON: "a health error, such as CNDEV_FR_DBE_VIOLATION, or the number of an Xid",
+    Vendor.MTHREADS: "ECC_CORRECTED or ECC_UNCORRECTED",
 }
 
 DEVICE = click.argument("device", metavar="DEVICE")
