@@ -18,8 +18,23 @@ LOST = "lost"
 RECOVERY = "recovery"
 """Our code for a card found in need of a recovery action, when the fault itself was not seen."""
 
-FILES = {Vendor.NVIDIA: "nvidia_xid.csv", Vendor.HUAWEI: "ascend_dcmi.csv"}
-WORDS = {Vendor.NVIDIA: "Xid", Vendor.HUAWEI: "DCMI event"}
+UNHEALTHY = "unhealthy"
+"""Our code for a card that its driver calls unhealthy without naming a failure."""
+
+FILES = {
+    Vendor.NVIDIA: "nvidia_xid.csv",
+    Vendor.HUAWEI: "ascend_dcmi.csv",
+    Vendor.HYGON: "hygon_ras.csv",
+    Vendor.CAMBRICON: "cambricon_health.csv",
+    Vendor.MTHREADS: "mthreads_ecc.csv",
+}
+WORDS = {
+    Vendor.NVIDIA: "Xid",
+    Vendor.HUAWEI: "DCMI event",
+    Vendor.HYGON: "RAS error",
+    Vendor.CAMBRICON: "CNDev Xid",
+    Vendor.MTHREADS: "MTML counter",
+}
 
 
 class Recovery(enum.StrEnum):

@@ -22,6 +22,8 @@ class Vendor(enum.StrEnum):
     NVIDIA = "nvidia"
     HUAWEI = "huawei"
     HYGON = "hygon"
+    CAMBRICON = "cambricon"
+    MTHREADS = "mthreads"
 
 
 class Severity(enum.StrEnum):
@@ -39,6 +41,8 @@ class LinkType(enum.StrEnum):
     NVLINK = "nvlink"
     HCCS = "hccs"
     XGMI = "xgmi"
+    MLU_LINK = "mlu_link"
+    MTLINK = "mtlink"
     PCIE = "pcie"
 
 

@@ -34,6 +34,7 @@ from hcs_control.rows import (
     IsolationRow,
     NodeRow,
     QuotaUsageRow,
+    Removed,
     SourcePositionRow,
 )
 from hcs_control.validity import with_validity
@@ -87,7 +88,7 @@ def _fold_agent_fact(
         case Fault():
             return _fold_fault(fleet, policy, seq, node, fact)
         case Quota():
-            return Folded(changes=[_usage_row(seq, node, fact)])
+            return Folded(changes=_fold_quota(fleet, seq, node, fact))
 
 
 def _advance_source(fleet: Fleet, seq: StreamSeq, envelope: Envelope) -> SourcePositionRow | None:
@@ -222,6 +223,15 @@ def fold_decision(fleet: Fleet, decision: Decision) -> list[Change]:
             return isolate(fleet, seq, decision)
         case Release():
             return release(fleet, seq, decision)
+
+
+def _fold_quota(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Quota) -> list[Change]:
+    row = _usage_row(seq, node, fact)
+    if fact.processes > 0 or fact.pod_uid in fleet.allocations:
+        return [row]
+    # The last word of a container whose grant is gone already: nothing would remove its row later.
+    known = (fact.container, fact.device_id) in fleet.usage_of_pod.get(fact.pod_uid, {})
+    return [Removed(QuotaUsageRow, row.key)] if known else []
 
 
 def _usage_row(seq: StreamSeq, node: NodeName, fact: Quota) -> QuotaUsageRow:

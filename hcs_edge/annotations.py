@@ -61,6 +61,13 @@ VENDOR_RUNTIMES = {
         visible_environment="MLU_VISIBLE_DEVICES",
         by_index=True,
     ),
+    # The container runtime `mthreads` takes indices.
+    Vendor.MTHREADS: VendorRuntime(
+        runtime="mthreads",
+        visible_annotation="hcs.io/mthreads-visible-devices",
+        visible_environment="MTHREADS_VISIBLE_DEVICES",
+        by_index=True,
+    ),
 }
 
 RESULT_ANNOTATIONS = frozenset(

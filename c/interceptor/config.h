@@ -1,13 +1,13 @@
 /* What the environment says, read once when the library is loaded.
  *
- *   HCS_VRAM_QUOTA    bytes per visible card, decimal: one number for all cards, or a comma-separated
- *                     list in visibility order, as long as HCS_DEVICES. Unset or empty: no quota, we
- *                     are not there. Anything else that is not such a list ("16Gi", "-1", "1,", more
- *                     than 63 bits): no quota either, and a debug line; only the webhook writes it,
- *                     and a broken list must not stop a training job. "0" is a number: nothing may
- *                     be allocated. Reading it as "no limit" would let one slip in arithmetic open
- *                     the card at the cost of the neighbours; refused memory hurts only this Pod,
- *                     and is seen at once.
+ *   HCS_VRAM_QUOTA    bytes per visible card, decimal: one number for all cards, or a list with
+ *                     commas in visibility order, as long as HCS_DEVICES. Unset or empty: no quota,
+ *                     we are not there. Anything else that is not such a list ("16Gi", "-1", "1,",
+ *                     more than 63 bits): no quota either, and a debug line; only the webhook
+ *                     writes it, and a broken list must not stop a training job. "0" is a number:
+ *                     nothing may be allocated. Reading it as "no limit" would let one slip in
+ *                     arithmetic open the card at the cost of the neighbours; refused memory hurts
+ *                     only this Pod, and is seen at once.
  *   HCS_DEVICES       the cards' ids (UUID or serial), comma separated, in visibility order.
  *   HCS_POD_UID, HCS_CONTAINER   whose quota it is; names the ledger and the sender of usage.
  *   HCS_AGENT_SOCKET  where usage goes; unset: nowhere.
@@ -40,7 +40,7 @@ struct hcs_config {
 /* The process's configuration. Safe to call before the constructors have run. */
 const struct hcs_config *hcs_config(void);
 
-/* The pure part, for tests: values are NULL when not set. False: malformed, `out->enforced` false. */
+/* The pure part, for tests: values are NULL when not set. False: malformed, `enforced` is false. */
 bool hcs_config_parse_quota(const char *quota, const char *devices, struct hcs_config *out);
 
 #endif

@@ -25,7 +25,7 @@ static unsigned char positions[CUDA_DEVICES_MAX];
 static void format_uuid(const unsigned char uuid[UUID_BYTES], char text[37]) {
     char *end = text;
     for (unsigned i = 0; i < UUID_BYTES; i++) {
-        end += sprintf(end, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
+        end += snprintf(end, 4, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", uuid[i]);
     }
 }
 

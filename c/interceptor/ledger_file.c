@@ -72,7 +72,8 @@ static struct hcs_ledger *map_locked(int fd, uint64_t now_ns) {
     if (!grow(fd)) {
         return NULL;
     }
-    void *mapping = mmap(NULL, sizeof(struct hcs_ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *mapping =
+        mmap(NULL, sizeof(struct hcs_ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (mapping == MAP_FAILED) {
         return NULL;
     }

@@ -19,7 +19,19 @@
 #define WAIT_SLICE_MS 100  /* where inotify sees nothing (network file systems), look this often */
 #define POLL_SLICE_MS 5    /* where there is no inotify at all */
 
-enum section { SECTION_NONE, SECTION_NODE, SECTION_DEVICE, SECTION_LINK, SECTION_EVENT };
+enum section {
+    SECTION_NONE,
+    SECTION_NODE,
+    SECTION_DEVICE,
+    SECTION_LINK,
+    SECTION_EVENT,
+    SECTION_FAULT
+};
+
+/* In the order of the enumerations, which begin at 1; 0 stands for "none of them". */
+static const char *const VENDORS[] = {"nvidia", "huawei", "hygon", "cambricon", "mthreads", NULL};
+static const char *const LINK_TYPES[] = {"nvlink", "hccs", "xgmi", "mlu_link", "mtlink", NULL};
+static const char *const STATES[] = {"raised", "cleared", NULL};
 
 struct parser {
     struct hcs_sim_scenario *out;
@@ -28,6 +40,7 @@ struct parser {
     struct hcs_sim_device *device;
     struct hcs_sim_link *link;
     struct hcs_sim_event *event;
+    struct hcs_sim_fault *fault;
 };
 
 /* --- Values ---------------------------------------------------------------------------------- */
@@ -74,10 +87,14 @@ static int parse_text(const char *text, char *value, size_t size) {
     return 0;
 }
 
-/* Store 1 in *value for the first word, 2 for the second. */
-static int parse_word(const char *text, const char *one, const char *two, int *value) {
-    *value = !strcmp(text, one) ? 1 : !strcmp(text, two) ? 2 : 0;
-    return *value ? 0 : -1;
+/* Store 1 in *value for the first of the words, and so on. */
+static int parse_word(const char *text, const char *const *words, int *value) {
+    for (int i = 0; words[i]; i++)
+        if (!strcmp(text, words[i])) {
+            *value = i + 1;
+            return 0;
+        }
+    return -1;
 }
 
 static int parse_pci(const char *text, struct hcs_sim_device *device) {
@@ -145,11 +162,12 @@ static int begin_fault(struct parser *parser, char *rest) {
     char *code = split(rest);
     if (!code || out->fault_count == HCS_SIM_FAULTS_MAX)
         return -1;
-    struct hcs_sim_fault *fault = &out->faults[out->fault_count++];
-    parser->section = SECTION_NONE; /* the name says it all */
-    return parse_unsigned(rest, &fault->device) || parse_text(code, fault->code, sizeof fault->code)
-               ? -1
-               : 0;
+    parser->section = SECTION_FAULT;
+    parser->fault = &out->faults[out->fault_count++];
+    parser->fault->count = 1;
+    if (parse_unsigned(rest, &parser->fault->device))
+        return -1;
+    return parse_text(code, parser->fault->code, sizeof parser->fault->code);
 }
 
 static int begin_section(struct parser *parser, char *name) {
@@ -180,13 +198,21 @@ static int set_node(struct hcs_sim_scenario *out, const char *key, const char *v
         return parse_text(value, out->nvidia_driver, sizeof out->nvidia_driver);
     if (!strcmp(key, "ascend_driver"))
         return parse_text(value, out->ascend_driver, sizeof out->ascend_driver);
+    if (!strcmp(key, "hygon_driver"))
+        return parse_text(value, out->hygon_driver, sizeof out->hygon_driver);
+    if (!strcmp(key, "cambricon_driver"))
+        return parse_text(value, out->cambricon_driver, sizeof out->cambricon_driver);
+    if (!strcmp(key, "mthreads_driver"))
+        return parse_text(value, out->mthreads_driver, sizeof out->mthreads_driver);
+    if (!strcmp(key, "rocm_smi_wide"))
+        return parse_bool(value, &out->rocm_smi_wide);
     return 0;
 }
 
 static int set_device(struct hcs_sim_device *device, const char *key, const char *value) {
     int word;
     if (!strcmp(key, "vendor")) {
-        if (parse_word(value, "nvidia", "huawei", &word))
+        if (parse_word(value, VENDORS, &word))
             return -1;
         device->vendor = (enum hcs_sim_vendor)word;
         return 0;
@@ -217,7 +243,7 @@ static int set_device(struct hcs_sim_device *device, const char *key, const char
 static int set_link(struct hcs_sim_link *link, const char *key, const char *value) {
     int word;
     if (!strcmp(key, "type")) {
-        if (parse_word(value, "nvlink", "hccs", &word))
+        if (parse_word(value, LINK_TYPES, &word))
             return -1;
         link->type = (enum hcs_sim_link_type)word;
         return 0;
@@ -236,7 +262,7 @@ static int set_event(struct hcs_sim_event *event, const char *key, const char *v
     if (!strcmp(key, "code"))
         return parse_text(value, event->code, sizeof event->code);
     if (!strcmp(key, "state")) {
-        if (parse_word(value, "raised", "cleared", &word))
+        if (parse_word(value, STATES, &word))
             return -1;
         event->raised = word == 1;
         return 0;
@@ -250,12 +276,17 @@ static int set_event(struct hcs_sim_event *event, const char *key, const char *v
     return 0;
 }
 
+static int set_fault(struct hcs_sim_fault *fault, const char *key, const char *value) {
+    return strcmp(key, "count") ? 0 : parse_u64(value, &fault->count);
+}
+
 static int set_key(struct parser *parser, const char *key, const char *value) {
     switch (parser->section) {
     case SECTION_NODE: return set_node(parser->out, key, value);
     case SECTION_DEVICE: return set_device(parser->device, key, value);
     case SECTION_LINK: return set_link(parser->link, key, value);
     case SECTION_EVENT: return set_event(parser->event, key, value);
+    case SECTION_FAULT: return set_fault(parser->fault, key, value);
     case SECTION_NONE: return 0;
     }
     return -1;
@@ -509,6 +540,14 @@ const struct hcs_sim_link *hcs_sim_link_between(const struct hcs_sim_scenario *s
             return link;
     }
     return NULL;
+}
+
+uint64_t hcs_sim_fault_count(const struct hcs_sim_scenario *scenario, unsigned device,
+                             const char *code) {
+    for (size_t i = 0; i < scenario->fault_count; i++)
+        if (scenario->faults[i].device == device && !strcmp(scenario->faults[i].code, code))
+            return scenario->faults[i].count;
+    return 0;
 }
 
 uint64_t hcs_sim_last_event(const struct hcs_sim_scenario *scenario) {

@@ -23,11 +23,23 @@
 #define HCS_SIM_EVENTS_MAX 1024             /* the writer keeps fewer and drops the oldest */
 #define HCS_SIM_FAULTS_MAX 512              /* active at the same time */
 #define HCS_SIM_TEXT_MAX 96                 /* bytes of one value with its end, as NVML's longest */
-#define HCS_SIM_CODE_MAX 24                 /* bytes of a fault code with its end */
+#define HCS_SIM_CODE_MAX 48                 /* bytes of a fault code with its end */
 #define HCS_SIM_FILE_BYTES_MAX (1024 * 1024)
 
-enum hcs_sim_vendor { HCS_SIM_NVIDIA = 1, HCS_SIM_HUAWEI = 2 };
-enum hcs_sim_link_type { HCS_SIM_NVLINK = 1, HCS_SIM_HCCS = 2 };
+enum hcs_sim_vendor {
+    HCS_SIM_NVIDIA = 1,
+    HCS_SIM_HUAWEI,
+    HCS_SIM_HYGON,
+    HCS_SIM_CAMBRICON,
+    HCS_SIM_MTHREADS
+};
+enum hcs_sim_link_type {
+    HCS_SIM_NVLINK = 1,
+    HCS_SIM_HCCS,
+    HCS_SIM_XGMI,
+    HCS_SIM_MLU_LINK,
+    HCS_SIM_MTLINK
+};
 
 struct hcs_sim_device {
     unsigned number;             /* N of [device.N]: the number over the whole node */
@@ -62,6 +74,7 @@ struct hcs_sim_event {
 struct hcs_sim_fault { /* active now */
     unsigned device;
     char code[HCS_SIM_CODE_MAX];
+    uint64_t count; /* how often it was raised, for the vendors that count errors */
 };
 
 struct hcs_sim_scenario {
@@ -69,6 +82,10 @@ struct hcs_sim_scenario {
     uint64_t generation; /* grows with each write of the file */
     char nvidia_driver[HCS_SIM_TEXT_MAX];
     char ascend_driver[HCS_SIM_TEXT_MAX];
+    char hygon_driver[HCS_SIM_TEXT_MAX];
+    char cambricon_driver[HCS_SIM_TEXT_MAX];
+    char mthreads_driver[HCS_SIM_TEXT_MAX];
+    bool rocm_smi_wide; /* the newer rocm_smi, whose structures grew */
     size_t device_count, link_count, event_count, fault_count;
     struct hcs_sim_device devices[HCS_SIM_DEVICES_MAX]; /* by number, without holes */
     struct hcs_sim_link links[HCS_SIM_LINKS_MAX];
@@ -104,6 +121,10 @@ unsigned hcs_sim_index_of(const struct hcs_sim_scenario *scenario,
 /* The link between two cards in either order, or NULL. */
 const struct hcs_sim_link *hcs_sim_link_between(const struct hcs_sim_scenario *scenario, unsigned a,
                                                 unsigned b);
+
+/* How often a fault in force on a card was raised, 0 when it is not in force. */
+uint64_t hcs_sim_fault_count(const struct hcs_sim_scenario *scenario, unsigned device,
+                             const char *code);
 
 /* Number of the newest event, 0 when there was none. */
 uint64_t hcs_sim_last_event(const struct hcs_sim_scenario *scenario);

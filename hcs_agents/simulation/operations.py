@@ -2,7 +2,8 @@
 
 Raising a fault adds an event, which the driver tells about once, and puts the fault in force, which
 the driver tells whoever asks. NVIDIA's driver knows no list of Xids in force: there the lasting
-trace is the recovery action, and an Xid that asks for none leaves no trace.
+trace is the recovery action, and an Xid that asks for none leaves no trace. Other drivers have
+error counters: raising a fault again counts it up, clearing it is the reset that zeroes it.
 """
 
 import msgspec
@@ -23,10 +24,12 @@ class FaultNotActiveError(Exception):
 def raise_fault(scenario: Scenario, number: int, code: str, *, at_ns: int) -> Scenario:
     """Let card `number` report a fault."""
     device = scenario.devices[number]
-    fault = SimFault(device=number, code=code)
+    before = [fault for fault in scenario.faults if (fault.device, fault.code) == (number, code)]
     faults = scenario.faults
-    if fault not in faults and _lasts(device.vendor, code):
-        faults = (*faults, fault)
+    if _lasts(device.vendor, code):
+        count = 1 + sum(fault.count for fault in before)
+        others = (fault for fault in faults if fault not in before)
+        faults = (*others, SimFault(device=number, code=code, count=count))
     changed = _with_event(scenario, number, code, FaultState.RAISED, at_ns)
     return _with_faults(changed, number, faults)
 
@@ -64,7 +67,10 @@ def active_codes(scenario: Scenario, number: int) -> tuple[str, ...]:
 
 
 def _lasts(vendor: Vendor, code: str) -> bool:
-    return vendor is not Vendor.NVIDIA or describe(vendor, code).recovery is not Recovery.NONE
+    """Say whether a fault is in force until it is cleared: Xids that ask for nothing are not."""
+    if vendor is Vendor.NVIDIA:
+        return describe(vendor, code).recovery is not Recovery.NONE
+    return vendor is not Vendor.CAMBRICON or not code.isdecimal()
 
 
 def _with_event(

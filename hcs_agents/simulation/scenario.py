@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from hcs_agents.simulation import sysfs
 from hcs_bus.events import Count, FaultState
 from hcs_bus.names import LinkType, NodeName, Vendor
 
@@ -35,7 +36,7 @@ Text = Annotated[str, msgspec.Meta(max_length=95, pattern=r"^([!-~]([ -~]*[!-~])
 """Printable ASCII without blanks at its ends; as long as the library's buffers."""
 
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=95, pattern=r"^[!-~]+\Z")]
-Code = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z]{1,16}\Z")]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_]{1,47}\Z")]
 PciAddress = Annotated[
     str, msgspec.Meta(pattern=r"^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]\Z")
 ]
@@ -89,6 +90,7 @@ class SimFault(msgspec.Struct, frozen=True, kw_only=True):
 
     device: Number
     code: Code
+    count: Annotated[int, msgspec.Meta(ge=1, le=INT64_MAX)] = 1  # how often it was raised
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +100,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     generation: Count = 0  # grows with each write
     nvidia_driver: Text = ""
     ascend_driver: Text = ""
+    hygon_driver: Text = ""
+    cambricon_driver: Text = ""
+    mthreads_driver: Text = ""
+    rocm_smi_wide: Flag = 0  # 1: the newer library, whose structures grew
     devices: Annotated[tuple[SimDevice, ...], msgspec.Meta(max_length=DEVICES_MAX)] = ()
     links: Annotated[tuple[SimLink, ...], msgspec.Meta(max_length=LINKS_MAX)] = ()
     events: tuple[SimEvent, ...] = ()
@@ -127,6 +133,10 @@ def encode(scenario: Scenario) -> str:
         "generation": str(scenario.generation),
         "nvidia_driver": scenario.nvidia_driver,
         "ascend_driver": scenario.ascend_driver,
+        "hygon_driver": scenario.hygon_driver,
+        "cambricon_driver": scenario.cambricon_driver,
+        "mthreads_driver": scenario.mthreads_driver,
+        "rocm_smi_wide": str(scenario.rocm_smi_wide),
     }
     for number, device in enumerate(scenario.devices):
         parser[f"device.{number}"] = _texts(device)
@@ -135,7 +145,7 @@ def encode(scenario: Scenario) -> str:
     for event in scenario.events[-EVENTS_KEPT_MAX:]:
         parser[f"event.{event.number}"] = _texts(event, without=("number",))
     for fault in scenario.faults:
-        parser[f"fault.{fault.device}.{fault.code}"] = {}
+        parser[f"fault.{fault.device}.{fault.code}"] = _texts(fault, without=("device", "code"))
     out = io.StringIO()
     parser.write(out)
     return out.getvalue()
@@ -182,7 +192,7 @@ def _tree(parser: configparser.ConfigParser) -> dict[str, Any]:
             case "event", [number]:
                 tree["events"].append({"number": number} | fields)
             case "fault", [device, code]:
-                tree["faults"].append({"device": device, "code": code})
+                tree["faults"].append({"device": device, "code": code} | fields)
             case _:
                 raise ValueError(f"[{name}]: no such section")
     return tree
@@ -230,6 +240,8 @@ class ScenarioFile:
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         beside.write_text(text, "ascii")
         beside.replace(self.path)
+        if any(device.vendor is Vendor.HYGON for device in written.devices):
+            sysfs.write_tree(written, sysfs.tree_of(self.path))
         return written
 
     @contextlib.contextmanager

@@ -23,6 +23,9 @@ CONTAINER_ENGINE_TIMEOUT_S = 5.0
 LIBRARIES = {  # what an agent on this node would load
     "NVIDIA cards": "libnvidia-ml.so.1",
     "Huawei Ascend cards": "libdcmi.so",
+    "Hygon cards": "librocm_smi64.so.2",
+    "Cambricon cards": "libcndev.so",
+    "Moore Threads cards": "libmtml.so.2",
 }
 
 

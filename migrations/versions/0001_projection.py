@@ -252,7 +252,8 @@ CREATE FUNCTION inventory_at(moment timestamptz) RETURNS TABLE (
 $$
 """
 DESCRIBE_INVENTORY_AT = """
-COMMENT ON FUNCTION inventory_at IS 'The inventory as it was at a moment, by the events'' own times.'
+COMMENT ON FUNCTION inventory_at IS
+    'The inventory as it was at a moment, by the events'' own times.'
 """
 
 READER = """

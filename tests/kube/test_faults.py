@@ -85,7 +85,7 @@ def test_the_inventory_command_shows_what_sql_shows(workloads: Workloads) -> Non
     assert {row["device_id"]: row["vram_bytes"] for row in shown} == {
         row["device_id"]: row["vram_bytes"] for row in rows
     }
-    assert len(rows) == 36
+    assert len(rows) == 52
 
 
 def test_an_unknown_card_is_refused_naming_what_exists(workloads: Workloads) -> None:

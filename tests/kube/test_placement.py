@@ -27,7 +27,13 @@ def test_the_basic_example_is_bound_to_a_card_that_stands_in_annotations_and_sql
     assert row["vendor"] == annotations["hcs.io/vendor"]
     assert row["vram_bytes"] == int(annotations["hcs.io/vram-quota"]) == 16 * GIB
     assert row["fp16_gflops"] == 100_000
-    keys = {"nvidia": "nvidia", "huawei": "ascend", "hygon": "hygon"}
+    keys = {
+        "nvidia": "nvidia",
+        "huawei": "ascend",
+        "hygon": "hygon",
+        "cambricon": "cambricon",
+        "mthreads": "mthreads",
+    }
     key = f"hcs.io/{keys[row['vendor']]}-visible-devices"
     assert annotations[key] == (
         device_id if row["vendor"] == "nvidia" else str(row["device_index"])

@@ -8,12 +8,20 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from hcs_agents.fault_catalogue import describe
 from hcs_bus.errors import PoisonEventError
-from hcs_bus.events import AllocationState, DeviceFingerprint, Fact, Fault, FaultState, Tick
-from hcs_bus.names import DeviceId, NodeName, PodUid, Vendor
+from hcs_bus.events import (
+    Allocation,
+    AllocationState,
+    DeviceFingerprint,
+    Fact,
+    Fault,
+    FaultState,
+    Tick,
+)
+from hcs_bus.names import DeviceId, NodeName, Vendor
 from hcs_control.placement import NoFit, place
 from hcs_control.policy import load_policy
 from hcs_control.request import Request
@@ -30,6 +38,8 @@ from tests.scenarios.words import (
 )
 from tests.support.facts import GIB, SECOND, START_NS, allocation, device, fingerprint, heartbeat
 from tests.support.folding import Folding
+
+T = TypeVar("T")
 
 CLUSTER = NodeName("cluster")
 UNITS = {"GiB": "80GiB", "TFLOPS": "312TFLOPS", "s": "30s"}  # unit: an example
@@ -60,7 +70,7 @@ class Machine:
         self._now_ns = START_NS
         self._numbers: Counter[NodeName] = Counter()
         self._held: list[Event] = []
-        self._last: Event | None = None
+        self._folded: dict[str, Event] = {}  # by id, the newest last
 
     def run(self, command: str) -> list[str]:
         """Obey a command and return its answer, at least one line.
@@ -86,7 +96,7 @@ class Machine:
 
     def _fold(self, event: Event) -> list[str]:
         """Fold an event and say what it did."""
-        self._last = event
+        self._folded[event.id] = self._folded.pop(event.id, event)
         folding = self._folding
         try:
             folded = folding.add(event.fact, node=event.node, event_id=event.id)
@@ -114,74 +124,172 @@ class Machine:
     # --- Events ----------------------------------------------------------------------------------
 
     def fingerprint(self, node: str, *devices: str) -> Event:
-        """NODE [DEVICE:80GiB:312TFLOPS[:VENDOR]]..."""
+        """An agent says all of its node's cards, each as DEVICE:80GiB:312TFLOPS[:VENDOR]."""
         cards = [_device(index, text) for index, text in enumerate(devices)]
         return self._from_agent(NodeName(node), fingerprint(*cards, at_ns=self._now_ns))
 
     def heartbeat(self, node: str) -> Event:
-        """NODE"""  # noqa: D400, D415  # usage, not prose
+        """An agent says that it lives."""
         return self._from_agent(NodeName(node), heartbeat(at_ns=self._now_ns))
 
-    def fault(self, device_id: str, code: str) -> Event:
-        """DEVICE CODE"""  # noqa: D400, D415
-        return self._fault(device_id, code, FaultState.RAISED)
+    def fault(self, device: str, code: str) -> Event:
+        """The agent of the card's node reports a fault."""
+        return self._fault(device, code, FaultState.RAISED)
 
-    def clear(self, device_id: str, code: str) -> Event:
-        """DEVICE CODE"""  # noqa: D400, D415
-        return self._fault(device_id, code, FaultState.CLEARED)
+    def clear(self, device: str, code: str) -> Event:
+        """The agent of the card's node reports a fault's end."""
+        return self._fault(device, code, FaultState.CLEARED)
 
-    def _fault(self, device_id: str, code: str, state: FaultState) -> Event:
-        row = self._device(device_id)
+    def _fault(self, device: str, code: str, state: FaultState) -> Event:
+        row = self._device(device)
         known = describe(row.vendor, code)
-        return self._from_agent(
-            row.node_name,
-            Fault(
-                at_ns=self._now_ns,
-                device_id=row.device_id,
-                vendor=row.vendor,
-                code=code,
-                name=known.name,
-                severity=known.severity,
-                state=state,
-            ),
+        fact = Fault(
+            at_ns=self._now_ns,
+            device_id=row.device_id,
+            vendor=row.vendor,
+            code=code,
+            name=known.name,
+            severity=known.severity,
+            state=state,
         )
+        return self._from_agent(row.node_name, fact)
 
     def tick(self, duration: str) -> Event:
-        """30s"""  # noqa: D400, D403, D415
+        """Time passes, and the timer says so."""
         self._now_ns += quantity(duration, "s") * SECOND
         elapsed_s = (self._now_ns - START_NS) // SECOND
         return Event(f"tick/{elapsed_s}", CLUSTER, Tick(at_ns=self._now_ns))
 
-    def reserve(self, pod: str, device_id: str, vram: str, tflops: str) -> Event:
-        """POD DEVICE 16GiB 100TFLOPS"""  # noqa: D400, D415
-        share = (device_id, quantity(vram, "GiB"), quantity(tflops, "TFLOPS"))
-        node = self._device(device_id).node_name
-        return Event(
-            f"allocation/{pod}/reserved",
-            node,
-            allocation(AllocationState.RESERVED, share, pod=pod, node=node),
+    def reserve(self, pod: str, device: str, vram: str, tflops: str, node: str = "") -> Event:
+        """The ledger takes a share of a card, on its own node unless another is named."""
+        share = (device, quantity(vram, "GiB"), quantity(tflops, "TFLOPS"))
+        return self._from_ledger(
+            pod,
+            allocation(
+                AllocationState.RESERVED,
+                share,
+                pod=pod,
+                node=NodeName(node) if node else self._device(device).node_name,
+            ),
         )
 
     def bind(self, pod: str) -> Event:
-        """POD"""  # noqa: D400, D415
-        return Event(
-            f"allocation/{pod}/bound", CLUSTER, allocation(AllocationState.BOUND, pod=pod)
-        )
+        """The ledger notes that a Pod got its Binding."""
+        return self._from_ledger(pod, allocation(AllocationState.BOUND, pod=pod))
 
     def release(self, pod: str) -> Event:
-        """POD"""  # noqa: D400, D415
-        return Event(
-            f"allocation/{pod}/released", CLUSTER, allocation(AllocationState.RELEASED, pod=pod)
-        )
+        """The ledger gives back what a Pod had."""
+        return self._from_ledger(pod, allocation(AllocationState.RELEASED, pod=pod))
 
-    def resend(self) -> Event:
-        """Nothing: the event folded last comes again."""
-        if self._last is None:
-            raise ScenarioError("resend: nothing was sent yet")
-        return self._last
+    def _from_ledger(self, pod: str, fact: Allocation) -> Event:
+        return Event(f"allocation/{pod}/{fact.state}", fact.node, fact)
+
+    def resend(self, event_id: str = "") -> Event:
+        """An event comes again: the newest, unless an id is given."""
+        if event_id:
+            if event_id not in self._folded:
+                raise ScenarioError(f"{event_id!r} was not sent; there are: {list(self._folded)}")
+            return self._folded[event_id]
+        if not self._folded:
+            raise ScenarioError("nothing was sent yet")
+        return next(reversed(self._folded.values()))
 
     def arrive(self) -> Event:
-        """Nothing: the event held first arrives."""
+        """The event held longest arrives."""
         if not self._held:
-            raise ScenarioError("arrive: nothing is held")
+            raise ScenarioError("nothing is held")
         return self._held.pop(0)
+
+    # --- Questions -------------------------------------------------------------------------------
+
+    def place(self, node: str, vram: str, tflops: str) -> list[str]:
+        """Which cards of a node would serve a request now."""
+        request = Request(
+            container="main",
+            vram_bytes=quantity(vram, "GiB") * GIB,
+            fp16_gflops=quantity(tflops, "TFLOPS") * 1000,
+        )
+        found = place(self._folding.fleet, NodeName(node), request)
+        if isinstance(found, NoFit):
+            return [f"nowhere: {found.reason}"]
+        return [
+            struct_line(share, "device_id", "vram_bytes", "fp16_gflops") for share in found.shares
+        ]
+
+    def devices(self) -> list[str]:
+        """How each card stands."""
+        return [device_line(row) for row in self._rows.values() if isinstance(row, DeviceRow)]
+
+    def isolations(self) -> list[str]:
+        """Which isolations there were ever."""
+        return [isolation_line(row) for row in self._rows.values() if isinstance(row, IsolationRow)]
+
+    def decisions(self) -> list[str]:
+        """What was decided ever, and what it rests on."""
+        return [decision_line(decision) for decision in self._folding.decisions]
+
+    def _device(self, device: str) -> DeviceRow:
+        row = self._folding.fleet.devices.get(DeviceId(device))
+        if row is None:
+            known = ", ".join(self._folding.fleet.devices)
+            raise ScenarioError(f"no fingerprint has a card {device!r}; known are: {known}")
+        return row
+
+
+EVENTS: dict[str, Callable[..., Event]] = {
+    "fingerprint": Machine.fingerprint,
+    "heartbeat": Machine.heartbeat,
+    "fault": Machine.fault,
+    "clear": Machine.clear,
+    "tick": Machine.tick,
+    "reserve": Machine.reserve,
+    "bind": Machine.bind,
+    "release": Machine.release,
+    "resend": Machine.resend,
+    "arrive": Machine.arrive,
+}
+QUESTIONS: dict[str, Callable[..., list[str]]] = {
+    "place": Machine.place,
+    "devices": Machine.devices,
+    "isolations": Machine.isolations,
+    "decisions": Machine.decisions,
+}
+
+
+def _call(machine: Machine, name: str, method: Callable[..., T], arguments: list[str]) -> T:
+    signature = inspect.signature(method)
+    try:
+        signature.bind(machine, *arguments)
+    except TypeError as error:
+        wanted = " ".join(parameter.upper() for parameter in _words(signature))
+        raise ScenarioError(f"{name}: {error}; usage: {name} {wanted}") from error
+    return method(machine, *arguments)
+
+
+def _words(signature: inspect.Signature) -> list[str]:
+    """Return the parameters behind `self` as usage: "node", "[node]", "[devices]..."."""
+    words = []
+    for parameter in list(signature.parameters.values())[1:]:
+        many = "..." if parameter.kind is inspect.Parameter.VAR_POSITIONAL else ""
+        optional = many or parameter.default is not inspect.Parameter.empty
+        words.append(f"[{parameter.name}]{many}" if optional else parameter.name)
+    return words
+
+
+def _device(index: int, text: str) -> DeviceFingerprint:
+    match text.split(":"):
+        case [name, vram, tflops]:
+            vendor = Vendor.NVIDIA
+        case [name, vram, tflops, word] if word in set(Vendor):
+            vendor = Vendor(word)
+        case _:
+            vendors = "|".join(Vendor)
+            raise ScenarioError(f"{text!r}: must be DEVICE:80GiB:312TFLOPS[:{vendors}]")
+    return device(
+        name,
+        index=index,
+        vram_gib=quantity(vram, "GiB"),
+        tflops=quantity(tflops, "TFLOPS"),
+        vendor=vendor,
+        model=f"card of {vendor}",
+    )

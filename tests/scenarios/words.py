@@ -1,5 +1,7 @@
 """Rows and decisions in short lines: of a new row the telling fields, of a changed one the rest."""
 
+import re
+
 import msgspec
 
 from hcs_bus.events import Decision
@@ -7,11 +9,9 @@ from hcs_control.rows import (
     AllocationRow,
     AnyRow,
     Change,
-    DeviceLinkRow,
     DeviceRow,
+    DeviceValidityRow,
     IsolationRow,
-    NodeRow,
-    QuotaUsageRow,
     Removed,
     RowKey,
     SourcePositionRow,
@@ -20,20 +20,12 @@ from tests.support.facts import GIB, SECOND, START_NS
 
 Rows = dict[tuple[type[AnyRow], RowKey], AnyRow]
 
-TYPE_WORDS: dict[type[AnyRow], str] = {
-    NodeRow: "node",
-    SourcePositionRow: "source",
-    DeviceRow: "device",
-    DeviceLinkRow: "link",
-    IsolationRow: "isolation",
-    AllocationRow: "allocation",
-    QuotaUsageRow: "usage",
-}
 TELLING_FIELDS: dict[type[AnyRow], tuple[str, ...]] = {
     DeviceRow: ("node_name", "vendor", "vram_bytes", "fp16_gflops"),
     IsolationRow: ("rule", "active_codes"),
     AllocationRow: ("state", "vram_bytes", "fp16_gflops"),
 }
+HIDDEN_ROWS = (DeviceValidityRow,)  # the past of devices, whose changes are told already
 HIDDEN_FIELDS = {"seq", "last_n"}  # they change with every fact
 
 
@@ -44,7 +36,7 @@ def number(value: float) -> str:
 
 def word(field: str, value: object) -> str:
     """Return a field's value in its unit; moments count from the scenario's start."""
-    if value is None or value == () or value == "":
+    if value in (None, (), ""):
         return "-"
     if isinstance(value, int) and field.endswith("_bytes"):
         return f"{number(value / GIB)}GiB"
@@ -59,6 +51,8 @@ def word(field: str, value: object) -> str:
 
 def change_line(before: Rows, change: Change) -> str | None:
     """Return what a change does to a row; None when it changes nothing worth telling."""
+    if isinstance(change, HIDDEN_ROWS):
+        return None
     if isinstance(change, Removed):
         return f"{_name(change.row_type, change.key)} is removed"
     name, old = _name(type(change), change.key), before.get((type(change), change.key))
@@ -77,7 +71,9 @@ def change_line(before: Rows, change: Change) -> str | None:
 
 
 def _name(row_type: type[AnyRow], key: RowKey) -> str:
-    return " ".join([TYPE_WORDS[row_type], *(str(part) for part in key)])
+    parts = (f"#{part}" if isinstance(part, int) else part for part in key)
+    words = re.findall("[A-Z][a-z]+", row_type.__name__.removesuffix("Row"))
+    return " ".join([*(word.lower() for word in words), *parts])
 
 
 def decision_line(decision: Decision) -> str:

@@ -61,6 +61,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         nvidia_driver=draw(TEXTS),
         ascend_driver=draw(TEXTS),
         hygon_driver=draw(TEXTS),
+        cambricon_driver=draw(TEXTS),
+        mthreads_driver=draw(TEXTS),
         rocm_smi_wide=draw(st.integers(0, 1)),
         devices=devices,
         links=tuple(

@@ -17,8 +17,10 @@ from typing import Any, Self
 import msgspec
 import structlog
 
+from hcs_agents.detectors.cambricon import CambriconDetector
 from hcs_agents.detectors.huawei import HuaweiDetector
 from hcs_agents.detectors.hygon import HygonDetector
+from hcs_agents.detectors.mthreads import MooreThreadsDetector
 from hcs_agents.detectors.nvidia import NvidiaDetector
 from hcs_agents.detectors.port import Detector, DetectorError, FaultSignal
 from hcs_agents.simulation.fleet import default_fleet
@@ -33,16 +35,22 @@ LIBRARIES = {
     Vendor.NVIDIA: "libnvidia-ml.so.1",
     Vendor.HUAWEI: "libdcmi.so",
     Vendor.HYGON: "librocm_smi64.so.2",
+    Vendor.CAMBRICON: "libcndev.so",
+    Vendor.MTHREADS: "libmtml.so.2",
 }
 FABRICS = {
     Vendor.NVIDIA: LinkType.NVLINK,
     Vendor.HUAWEI: LinkType.HCCS,
     Vendor.HYGON: LinkType.XGMI,
+    Vendor.CAMBRICON: LinkType.MLU_LINK,
+    Vendor.MTHREADS: LinkType.MTLINK,
 }
 UNIFORM_NODES = {
     Vendor.NVIDIA: "a100-0",
     Vendor.HUAWEI: "ascend-0",
     Vendor.HYGON: "hygon-0",
+    Vendor.CAMBRICON: "cambricon-0",
+    Vendor.MTHREADS: "mthreads-0",
 }
 
 
@@ -173,6 +181,10 @@ def _detector(vendor: Vendor, *roots: Path) -> Detector:
             return HuaweiDetector()
         case Vendor.HYGON:
             return HygonDetector(*roots)
+        case Vendor.CAMBRICON:
+            return CambriconDetector()
+        case Vendor.MTHREADS:
+            return MooreThreadsDetector()
 
 
 def _main() -> None:

@@ -73,6 +73,44 @@ def test_eight_hygon_cards_are_seen_with_their_xgmi_rings(
     assert {(link.type, link.bandwidth_gbytes_s) for link in first.links} == {(LinkType.XGMI, 92)}
 
 
+def test_eight_cambricon_cards_are_seen_with_their_bridges(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("cambricon-0")
+    with DetectorProcess(Vendor.CAMBRICON, environment(libraries, file.path)) as detector:
+        devices = detector.scan()
+    scenario = file.read()
+    ids = [device.device_id for device in devices]
+    assert ids == [card.id for card in scenario.devices]
+    first, last = devices[0], devices[-1]
+    assert (first.model, first.vram_bytes) == ("MLU370-X8", 48 * 1024**3)
+    assert (first.pci_address, last.pci_address) == ("0000:07:00.0", "0000:bd:00.0")
+    assert (first.numa_node, last.numa_node) == (0, 1)
+    assert (first.fp16_gflops, first.driver_version) == (96_000, scenario.cambricon_driver)
+    links = [(link.peer, link.type, link.lanes, link.bandwidth_gbytes_s) for link in last.links]
+    assert links == [(ids[6], LinkType.MLU_LINK, 1, 200)]
+
+
+def test_eight_moore_threads_cards_are_seen_with_their_mtlink_groups(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("mthreads-0")
+    with DetectorProcess(Vendor.MTHREADS, environment(libraries, file.path)) as detector:
+        devices = detector.scan()
+    scenario = file.read()
+    ids = [device.device_id for device in devices]
+    assert ids == [card.id for card in scenario.devices]
+    first, last = devices[0], devices[-1]
+    assert (first.model, first.vram_bytes) == ("MTT S4000", 48 * 1024**3)
+    assert (first.pci_address, last.pci_address) == ("0000:07:00.0", "0000:bd:00.0")
+    assert (first.numa_node, last.numa_node) == (0, 1)
+    assert (first.fp16_gflops, first.driver_version) == (100_000, scenario.mthreads_driver)
+    assert {link.peer for link in last.links} == set(ids[4:7])
+    assert {(x.type, x.lanes, x.bandwidth_gbytes_s) for x in last.links} == {
+        (LinkType.MTLINK, 1, 80)
+    }
+
+
 def test_the_vendors_of_one_node_do_not_see_each_other(libraries: Path, node_of: MakeNode) -> None:
     file = node_of("every-0")
     cards = file.read().devices

@@ -20,6 +20,8 @@ CARDS = [  # of every-0
     (Vendor.NVIDIA, 1, "79"),
     (Vendor.HUAWEI, 3, "80E18402"),
     (Vendor.HYGON, 5, "UMC_UE"),
+    (Vendor.CAMBRICON, 7, "CNDEV_FR_DBE_VIOLATION"),
+    (Vendor.MTHREADS, 9, "ECC_UNCORRECTED"),
 ]
 
 

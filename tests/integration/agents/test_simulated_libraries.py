@@ -19,7 +19,13 @@ from tests.support.simulated import CHECKOUT, LIBRARIES, DetectorProcess, enviro
 
 MakeNode = Callable[[str], ScenarioFile]
 
-PREFIXES = {Vendor.NVIDIA: "nvml", Vendor.HUAWEI: "dcmi_", Vendor.HYGON: "rsmi_"}
+PREFIXES = {
+    Vendor.NVIDIA: "nvml",
+    Vendor.HUAWEI: "dcmi_",
+    Vendor.HYGON: "rsmi_",
+    Vendor.CAMBRICON: "cndev",
+    Vendor.MTHREADS: "mtml",
+}
 
 
 def exported(library: Path) -> set[str]:
@@ -69,6 +75,78 @@ def test_wrong_calls_get_nvmls_own_return_codes(libraries: Path, node_of: MakeNo
         "nothing happened": pynvml.NVML_ERROR_TIMEOUT,
         "unknown event": pynvml.NVML_ERROR_NOT_SUPPORTED,
         "freed set": pynvml.NVML_ERROR_INVALID_ARGUMENT,
+    }
+
+
+def answers_to_wrong_calls(vendor: Vendor, libraries: Path, file: ScenarioFile) -> dict[str, int]:
+    """Return what the vendor's library answers when its second card is lost."""
+    file.update(lambda s: operations.pull(s, 1))
+    text = subprocess.run(
+        [sys.executable, "-m", "tests.support.abi_child", vendor],
+        env=environment(libraries, file.path),
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+    ).stdout
+    answers: dict[str, int] = json.loads(text)
+    return answers
+
+
+@pytest.mark.parametrize(("wide", "bytes_"), [(0, 16), (1, 64)])
+def test_wrong_calls_get_rocm_smis_own_return_codes(
+    wide: int, bytes_: int, libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("hygon-0")
+    file.update(lambda s: msgspec.structs.replace(s, rocm_smi_wide=wide))
+    assert answers_to_wrong_calls(Vendor.HYGON, libraries, file) == {
+        "before init": 8,
+        "end before init": 8,
+        "init": 0,
+        "no such card": 1,
+        "lost card": 0xFFFFFFFF,
+        "no pointer": 1,
+        "short buffer": 11,
+        "no such block": 2,
+        "counters": 0,
+        "bytes of the counters": bytes_,
+        "end": 0,
+    }
+
+
+def test_wrong_calls_get_cndevs_own_return_codes(libraries: Path, node_of: MakeNode) -> None:
+    assert answers_to_wrong_calls(Vendor.CAMBRICON, libraries, node_of("cambricon-0")) == {
+        "before init": 4,
+        "end before init": 4,
+        "init": 0,
+        "older version": 3,
+        "no such card": 6,
+        "lost card": 18,
+        "no pointer": 5,
+        "no such port": 11,
+        "events": 0,
+        "nothing happened": 17,
+        "end of events": 0,
+        "no such events": 5,
+        "end": 0,
+    }
+
+
+def test_wrong_calls_get_mtmls_own_return_codes(libraries: Path, node_of: MakeNode) -> None:
+    assert answers_to_wrong_calls(Vendor.MTHREADS, libraries, node_of("mthreads-0")) == {
+        "before init": 666,
+        "end before init": 666,
+        "init": 0,
+        "another's handle": 3,
+        "no such card": 3,
+        "lost card": 669,
+        "card": 0,
+        "memory": 0,
+        "short buffer": 6,
+        "no such link": 3,
+        "counter": 0,
+        "counter over resets": 4,
+        "card for memory": 3,
+        "end": 0,
     }
 
 

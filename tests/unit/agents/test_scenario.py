@@ -138,9 +138,27 @@ def test_a_pulled_card_can_be_plugged_again() -> None:
     assert operations.plug(pulled, 1) == A100
 
 
-def test_the_fleet_has_its_four_nodes_with_unlike_cards() -> None:
-    assert list(FLEET) == ["a100-0", "a800-0", "ascend-0", "mixed-0"]
+def test_a_fault_raised_again_counts_up_until_the_card_is_reset() -> None:
+    scenario = FLEET[NodeName("hygon-0")]
+    for at_ns in range(3):
+        scenario = operations.raise_fault(scenario, 2, "UMC_UE", at_ns=at_ns)
+    assert [(fault.code, fault.count) for fault in scenario.faults] == [("UMC_UE", 3)]
+    reset = operations.clear_faults(scenario, 2, None, at_ns=4)
+    again = operations.raise_fault(reset, 2, "UMC_UE", at_ns=5)
+    assert [fault.count for fault in again.faults] == [1]
+
+
+def test_the_fleet_has_its_nodes_with_unlike_cards() -> None:
+    assert list(FLEET) == [
+        "a100-0",
+        "a800-0",
+        "ascend-0",
+        "mixed-0",
+        "hygon-0",
+        "cambricon-0",
+        "mthreads-0",
+    ]
     ids = [device.id for scenario in FLEET.values() for device in scenario.devices]
-    assert len(set(ids)) == len(ids) == 28
-    assert {len(scenario.links) for scenario in FLEET.values()} == {28, 2}
+    assert len(set(ids)) == len(ids) == 52
+    assert {len(scenario.links) for scenario in FLEET.values()} == {28, 2, 8, 4, 12}
     assert default_fleet() == default_fleet()

@@ -32,7 +32,16 @@ def read(fleet: Path, node: str) -> Scenario:
     return ScenarioFile(fleet / f"{node}.ini").read()
 
 
-@pytest.mark.parametrize(("card", "code"), [("a100-0/3", "79"), ("ascend-0/3", "80E18402")])
+@pytest.mark.parametrize(
+    ("card", "code"),
+    [
+        ("a100-0/3", "79"),
+        ("ascend-0/3", "80E18402"),
+        ("hygon-0/3", "UMC_UE"),
+        ("cambricon-0/3", "CNDEV_FR_DBE_VIOLATION"),
+        ("mthreads-0/3", "ECC_UNCORRECTED"),
+    ],
+)
 def test_a_fault_has_the_vendors_usual_code(card: str, code: str, fleet: Path) -> None:
     result = hcs_sim("fault", card, "--output", "json")
     assert result.exit_code == 0
@@ -77,7 +86,16 @@ def test_an_unknown_card_is_refused_with_what_there_is() -> None:
     assert "mixed-0/0..3" in result.stderr
 
 
-@pytest.mark.parametrize(("card", "code"), [("a100-0/0", "80E18402"), ("ascend-0/0", "79")])
+@pytest.mark.parametrize(
+    ("card", "code"),
+    [
+        ("a100-0/0", "80E18402"),
+        ("ascend-0/0", "79"),
+        ("hygon-0/0", "79"),
+        ("cambricon-0/0", "UMC_UE"),
+        ("mthreads-0/0", "UMC_UE"),
+    ],
+)
 def test_a_code_of_the_other_vendor_is_refused(card: str, code: str) -> None:
     result = hcs_sim("fault", card, "--code", code)
     assert result.exit_code == 2

@@ -5,7 +5,9 @@ import pytest
 from hcs_agents.fault_catalogue import LOST, Recovery, catalogue, describe
 from hcs_agents.hardware import profile_of, profiles
 from hcs_agents.simulation.fleet import default_fleet
-from hcs_bus.names import Severity, Vendor
+from hcs_bus.events import Fault, FaultState
+from hcs_bus.names import DeviceId, Severity, Vendor
+from hcs_control.policy import load_policy
 
 
 def test_every_row_of_the_hardware_table_can_be_read() -> None:
@@ -41,6 +43,15 @@ def test_every_simulated_card_is_in_the_hardware_table() -> None:
         (Vendor.HUAWEI, "80DE0207", Severity.DEGRADED),
         (Vendor.NVIDIA, LOST, Severity.FATAL),
         (Vendor.HUAWEI, LOST, Severity.FATAL),
+        (Vendor.HYGON, "UMC_UE", Severity.FATAL),
+        (Vendor.HYGON, "FUSE_UE", Severity.WARNING),
+        (Vendor.HYGON, LOST, Severity.FATAL),
+        (Vendor.CAMBRICON, "CNDEV_FR_DBE_VIOLATION", Severity.FATAL),
+        (Vendor.CAMBRICON, "CNDEV_FR_TEMP_VIOLATION", Severity.WARNING),
+        (Vendor.CAMBRICON, LOST, Severity.FATAL),
+        (Vendor.MTHREADS, "ECC_UNCORRECTED", Severity.FATAL),
+        (Vendor.MTHREADS, "ECC_CORRECTED", Severity.INFO),
+        (Vendor.MTHREADS, LOST, Severity.FATAL),
     ],
 )
 def test_the_catalogue_rates_a_code(vendor: Vendor, code: str, severity: Severity) -> None:
@@ -60,3 +71,25 @@ def test_every_code_has_a_name() -> None:
 def test_an_unknown_code_is_a_warning_with_a_name() -> None:
     known = describe(Vendor.HUAWEI, "12345678")
     assert (known.name, known.severity) == ("DCMI event 12345678", Severity.WARNING)
+
+
+@pytest.mark.parametrize("vendor", [Vendor.HYGON, Vendor.CAMBRICON, Vendor.MTHREADS])
+def test_the_default_policy_isolates_for_every_fatal_code(vendor: Vendor) -> None:
+    policy = load_policy()
+    isolating = set()
+    for code in catalogue(vendor):
+        description = describe(vendor, code)
+        fault = Fault(
+            at_ns=1,
+            device_id=DeviceId("card-0"),
+            vendor=vendor,
+            code=code,
+            name=description.name,
+            severity=description.severity,
+            state=FaultState.RAISED,
+        )
+        if policy.rule_for(fault) is not None:
+            isolating.add(code)
+    fatal = {code for code, row in catalogue(vendor).items() if row.severity is Severity.FATAL}
+    assert isolating == fatal
+    assert LOST in fatal

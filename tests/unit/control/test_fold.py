@@ -1,5 +1,6 @@
 """The fold: what each fact does to the fleet."""
 
+import msgspec
 import pytest
 
 from hcs_bus.errors import PoisonEventError
@@ -236,6 +237,20 @@ class TestLedger:
         assert folding.fleet.usage_of_pod[PodUid("pod-1")]
         folding.add(allocation(AllocationState.RELEASED))
         assert not folding.fleet.usage_of_pod
+
+
+def test_the_last_word_of_a_released_container_leaves_no_row(folding: Folding) -> None:
+    folding.add(allocation(AllocationState.RESERVED, ("d0", 16, 100)))
+    folding.add(quota("d0"))
+    ended = msgspec.structs.replace(quota("d0"), processes=0, used_bytes=0)
+    folding.add(ended)
+    assert folding.fleet.usage_of_pod  # the grant lives: its peak is still of interest
+    folding.add(allocation(AllocationState.RELEASED))
+    folding.add(quota("d0"))  # still running, overtaken by the release
+    assert folding.fleet.usage_of_pod
+    folding.add(ended)
+    assert not folding.fleet.usage_of_pod
+    assert folding.add(ended).changes[:-1] == []
 
 
 class TestResends:

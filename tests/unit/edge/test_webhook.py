@@ -66,6 +66,9 @@ def test_the_vendor_arrives_late_by_reference() -> None:
     for name, key in {
         "NVIDIA_VISIBLE_DEVICES": "hcs.io/nvidia-visible-devices",
         "ASCEND_VISIBLE_DEVICES": "hcs.io/ascend-visible-devices",
+        "HIP_VISIBLE_DEVICES": "hcs.io/hygon-visible-devices",
+        "MLU_VISIBLE_DEVICES": "hcs.io/cambricon-visible-devices",
+        "MTHREADS_VISIBLE_DEVICES": "hcs.io/mthreads-visible-devices",
         "HCS_VRAM_QUOTA": "hcs.io/vram-quota",
         "HCS_RUNTIME": "hcs.io/runtime",
     }.items():

@@ -1,0 +1,82 @@
+"""Hygon DCUs through rocm_smi; where it is not installed, through the kernel's own topology.
+
+Hygon pushes nothing that lasts: faults are the RAS counters of uncorrectable errors, which are
+looked at again and again, and cards that answer no more.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from hcs_agents.detectors.hygon_kfd import KfdTopology
+from hcs_agents.detectors.hygon_smi import RocmSmi
+from hcs_agents.detectors.hygon_source import DcuSource, fingerprint
+from hcs_agents.detectors.polled import Lookout, PolledFaults
+from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryMissingError
+from hcs_bus.events import DeviceFingerprint
+from hcs_bus.names import DeviceId, Vendor
+
+LOG = structlog.get_logger()
+
+SYSFS = Path("/sys")
+
+
+class HygonDetector:
+    """The adapter; see the module's docstring."""
+
+    vendor = Vendor.HYGON
+
+    def __init__(self, sysfs: Path = SYSFS) -> None:
+        self._sysfs = sysfs
+        self._source: DcuSource | None = None
+        self._cards: dict[DeviceId, int] = {}  # those that were seen since `open`
+        self._faults = PolledFaults()
+        self._lookout = Lookout(self._look)
+
+    def open(self, active: Iterable[ActiveFault] = ()) -> None:
+        """Load rocm_smi or fall back to sysfs, enumerate; see the port."""
+        try:
+            self._source = RocmSmi()
+        except LibraryMissingError:
+            topology = KfdTopology(self._sysfs)
+            if not topology.cards():
+                raise
+            LOG.warning("no_rocm_smi", instead="KFD topology", effect="no RAS counters")
+            self._source = topology
+        self._faults.remember(active)
+        self._cards = dict(self._source.cards())
+
+    def fingerprint(self) -> tuple[DeviceFingerprint, ...]:
+        """Enumerate anew; see the port."""
+        source = self._opened()
+        present = source.cards()
+        self._cards |= present
+        found = [source.describe(device_id, present) for device_id in present]
+        described = [fingerprint(dcu) for dcu in found if dcu is not None]
+        return tuple(sorted(described, key=lambda device: device.index))
+
+    def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
+        """Look at the counters; see the port."""
+        return self._lookout.wait(timeout_s)
+
+    def close(self) -> None:
+        """Shut rocm_smi down; see the port."""
+        source, self._source = self._source, None
+        self._cards = {}
+        if source is not None:
+            source.close()
+
+    def _opened(self) -> DcuSource:
+        if self._source is None:
+            raise AssertionError("the detector is not open")
+        return self._source
+
+    def _look(self) -> list[FaultSignal]:
+        source, signals = self._opened(), []
+        for device_id, counts in source.uncorrectable(self._cards).items():
+            if counts is None:
+                signals += self._faults.note_lost(device_id)
+            else:
+                signals += self._faults.note(device_id, counts)
+        return signals

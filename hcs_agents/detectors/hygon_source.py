@@ -1,0 +1,77 @@
+"""What the Hygon detector needs of whatever tells about the cards: rocm_smi, or KFD's sysfs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from hcs_agents.detectors.hygon_models import model_of
+from hcs_agents.hardware import profile_of
+from hcs_bus.events import DeviceFingerprint, Link
+from hcs_bus.names import DeviceId, LinkType, Vendor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dcu:
+    """One card as its source describes it; what the source does not say is empty."""
+
+    device_id: DeviceId
+    index: int
+    pci_device: int | None
+    name: str
+    pci_address: str
+    numa_node: int
+    vram_bytes: int
+    driver_version: str
+    peers: tuple[DeviceId, ...]  # wired to it by xGMI, without another card in between
+
+
+class DcuSource(Protocol):
+    """A way to see the cards. The same card has the same identity in each."""
+
+    def cards(self) -> dict[DeviceId, int]:
+        """Return the cards that answer and by which number the source knows them."""
+
+    def describe(self, device_id: DeviceId, cards: Mapping[DeviceId, int]) -> Dcu | None:
+        """Describe one of `cards`; `None` when it does not answer any more."""
+
+    def uncorrectable(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, dict[str, int] | None]:
+        """Return each card's uncorrectable errors since its reset, by fault code.
+
+        `None` for a card that does not answer.
+        """
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+def identity(unique_id: int) -> DeviceId | None:
+    """Return a card's identity; `None` for a card without one."""
+    return DeviceId(f"{unique_id:016x}") if unique_id else None
+
+
+def pci_address(domain: int, location: int) -> str:
+    """Return a PCI address from the bus, device and function numbers packed in 16 bits."""
+    bus, device, function = location >> 8 & 0xFF, location >> 3 & 0x1F, location & 7
+    return f"{domain:04x}:{bus:02x}:{device:02x}.{function:x}"
+
+
+def fingerprint(dcu: Dcu) -> DeviceFingerprint:
+    """Return what is told about a card."""
+    profile = profile_of(Vendor.HYGON, model_of(dcu.pci_device, dcu.name))
+    return DeviceFingerprint(
+        device_id=dcu.device_id,
+        vendor=Vendor.HYGON,
+        model=profile.model,
+        index=dcu.index,
+        pci_address=dcu.pci_address,
+        numa_node=dcu.numa_node,
+        vram_bytes=dcu.vram_bytes,
+        memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
+        fp16_gflops=profile.fp16_gflops,
+        fp32_gflops=profile.fp32_gflops,
+        driver_version=dcu.driver_version,
+        links=tuple(
+            Link(peer=peer, type=LinkType.XGMI, lanes=1, bandwidth_gbytes_s=profile.lane_gbytes_s)
+            for peer in sorted(dcu.peers)
+        ),
+    )
