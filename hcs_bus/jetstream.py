@@ -10,7 +10,6 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-import nats
 import nats.errors
 import nats.js.errors
 import structlog
@@ -38,7 +37,7 @@ LOG = structlog.get_logger()
 PUBLISH_WINDOW_MAX = 256  # acknowledgements in flight; beyond it the publisher waits
 ACK_TIMEOUT_S = 5.0
 RECONNECT_WAIT_S = 0.2
-CONNECT_TIMEOUT_S = 2.0
+CONNECT_TIMEOUT_S = 3.0
 CONSUMER_INACTIVE_S = 60.0  # the server forgets a follower that has gone without a word
 WRONG_LAST_SEQUENCE = 10071  # err_code of a failed Nats-Expected-Last-Subject-Sequence
 
@@ -228,21 +227,43 @@ async def connect(url: str, *, name: str) -> JetStreamBus:
     """Connect, and stay connected: lost connections are re-made for ever.
 
     Raises:
-        TransientError: no server at `url` now.
+        TransientError: no server at `url` within `CONNECT_TIMEOUT_S`.
     """
+    client = Client()
 
     async def on_error(error: Exception) -> None:
-        LOG.warning("bus_error", client=name, error=repr(error))
+        # While disconnected each try fails with one: `on_disconnect` has said it once.
+        if client.is_connected:
+            LOG.warning("bus_error", client=name, error=repr(error))
 
-    with _wrap_exceptions():
-        client = await nats.connect(
-            url,
-            name=name,
-            allow_reconnect=True,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=RECONNECT_WAIT_S,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            error_cb=on_error,
-            inbox_prefix=inbox_prefix(url),
-        )
+    async def on_disconnect() -> None:
+        if not client.is_closed:
+            LOG.warning("bus_disconnected", client=name)
+
+    async def on_reconnect() -> None:
+        LOG.info("bus_reconnected", client=name)
+
+    try:
+        # The client would try for ever, the first time too; the caller decides about that.
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await client.connect(
+                url,
+                name=name,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # floats do
+                connect_timeout=CONNECT_TIMEOUT_S,  # type: ignore[arg-type]  # as above
+                error_cb=on_error,
+                disconnected_cb=on_disconnect,
+                reconnected_cb=on_reconnect,
+                inbox_prefix=inbox_prefix(url),
+            )
+    except TimeoutError as error:
+        # Not the URL: it may hold a password.
+        address = urlsplit(url).netloc.rpartition("@")[2]
+        raise TransientError(
+            f"no nats-server at {address} within {CONNECT_TIMEOUT_S:.0f} s"
+        ) from error
+    except (nats.errors.Error, OSError) as error:
+        raise TransientError(f"{type(error).__name__}: {error}") from error
     return JetStreamBus(client)

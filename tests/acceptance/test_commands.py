@@ -135,6 +135,13 @@ def test_a_command_that_needs_a_cluster_says_so(command: str, environment: dict[
     assert done.stdout == ""
 
 
+def test_watching_a_server_that_is_away_ends_with_a_message(environment: dict[str, str]) -> None:
+    done = hcs(environment, "watch", "--nats-url", NATS_AWAY)
+    assert done.returncode == 1
+    assert f"no nats-server at {NO_SERVER}" in done.stderr
+    assert "secret" not in done.stderr
+
+
 def test_status_says_that_no_cluster_runs(environment: dict[str, str]) -> None:
     done = hcs(environment, "status")
     assert done.returncode == 1

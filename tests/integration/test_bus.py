@@ -2,6 +2,10 @@
 
 import asyncio
 
+import pytest
+
+from hcs_bus import jetstream
+from hcs_bus.errors import TransientError
 from hcs_bus.jetstream import JetStreamBus
 from hcs_bus.names import StreamSeq
 from hcs_bus.subjects import FACTS_STREAM
@@ -40,3 +44,8 @@ async def test_what_was_acknowledged_survives_a_kill(bus: JetStreamBus, backend:
     backend.restart("nats")
     records = await fetch_all(bus, 50)
     assert [record.payload for record in records] == [m.payload for m in sent]
+
+
+async def test_no_server_is_said_so_and_not_waited_for() -> None:
+    with pytest.raises(TransientError):
+        await jetstream.connect("nats://127.0.0.1:1", name="test")
