@@ -91,8 +91,8 @@ def _children(directory: Path) -> list[dict[str, int]]:
 
 def _properties(directory: Path) -> dict[str, int]:
     """Read lines of a name and a decimal number; a file that is not there has none."""
-    pairs = (line.split() for line in _text(directory / "properties").splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}  # noqa: PLR2004
+    pairs = (line.partition(" ") for line in _text(directory / "properties").splitlines())
+    return {name: int(value) for name, _, value in pairs if value.isdecimal()}
 
 
 def _text(path: Path) -> str:

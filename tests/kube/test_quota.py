@@ -179,7 +179,7 @@ def container(
     assert made.device_index() == 1
     yield made
     # A real container's /dev/shm goes with it.
-    for ledger in Path("/dev/shm").glob(f"hcs-{made.uid}-*"):  # noqa: S108
+    for ledger in Path("/dev/shm").glob(f"hcs-{made.uid}-*"):  # noqa: S108  # where the library keeps it
         ledger.unlink()
 
 

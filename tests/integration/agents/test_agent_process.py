@@ -9,6 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -115,13 +116,13 @@ async def test_a_killed_agent_loses_no_fault_and_repeats_no_id(
     async with start(file) as agent:
         await agent.until_ready()
         for number, code in ((0, "79"), (2, "80E18402")):
-            file.update(lambda s, n=number, c=code: operations.raise_fault(s, n, c, at_ns=1))  # type: ignore[misc]
+            file.update(partial(operations.raise_fault, number=number, code=code, at_ns=1))
             seen, after = await read_until(bus, lambda fact: isinstance(fact, Fault), after)
             everything += seen
         agent.process.kill()
         await agent.process.wait()
     for number in (0, 2):
-        file.update(lambda s, n=number: operations.clear_faults(s, n, None, at_ns=2))  # type: ignore[misc]
+        file.update(partial(operations.clear_faults, number=number, code=None, at_ns=2))
     cleared: set[str] = set()
     async with start(file):
         while cleared != {"79", "80E18402"}:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hcs_agents.detectors.port import FaultSignal
 from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.events import FaultState
@@ -15,6 +16,11 @@ from hcs_bus.names import Vendor
 from tests.support.simulated import DetectorProcess, environment
 
 MakeNode = Callable[[str], ScenarioFile]
+
+
+def wait_for(detector: DetectorProcess, code: str) -> FaultSignal:
+    """Wait for the next signal of a code."""
+    return detector.wait_until(lambda signal: signal.code == code)
 
 
 def test_an_xid_is_an_occurrence_and_told_at_once(libraries: Path, node_of: MakeNode) -> None:
@@ -60,7 +66,7 @@ def test_two_incidents_end_one_by_one(libraries: Path, node_of: MakeNode) -> Non
     with DetectorProcess(Vendor.CAMBRICON, environment(libraries, file.path)) as detector:
         for code in codes:
             file.update(partial(operations.raise_fault, number=0, code=code, at_ns=1))
-        raised = [detector.wait_until(lambda s: s.code == code) for code in codes]  # noqa: B023
+        raised = [wait_for(detector, code) for code in codes]
         assert [signal.detail for signal in raised] == [f"simulated {code}" for code in codes]
         for code in codes:
             file.update(partial(operations.clear_faults, number=0, code=code, at_ns=2))

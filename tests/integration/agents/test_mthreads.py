@@ -1,6 +1,7 @@
 """What is Moore Threads' own: two error counters, and links that are down."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ def test_corrected_and_uncorrected_errors_are_told_apart(
     file = node_of("mthreads-0")
     with DetectorProcess(Vendor.MTHREADS, environment(libraries, file.path)) as detector:
         for code in ("ECC_CORRECTED", "ECC_UNCORRECTED"):
-            file.update(lambda s: operations.raise_fault(s, 3, code, at_ns=1))  # noqa: B023
+            file.update(partial(operations.raise_fault, number=3, code=code, at_ns=1))
             raised = detector.wait_until(lambda _: True)
             assert (raised.code, raised.device_id) == (code, file.read().devices[3].id)
         file.update(lambda s: operations.clear_faults(s, 3, None, at_ns=2))
@@ -33,7 +34,8 @@ def test_a_counter_that_falls_is_a_reset_and_what_follows_a_new_fault(
 ) -> None:
     file = node_of("mthreads-0")
     for at_ns in range(3):
-        file.update(lambda s: operations.raise_fault(s, 3, "ECC_UNCORRECTED", at_ns=at_ns))  # noqa: B023
+        raised = partial(operations.raise_fault, number=3, code="ECC_UNCORRECTED", at_ns=at_ns)
+        file.update(raised)
     with DetectorProcess(Vendor.MTHREADS, environment(libraries, file.path)) as detector:
         assert [signal.state for signal in detector.wait()] == [FaultState.RAISED]
         one = msgspec.structs.replace(file.read().faults[0], count=1)

@@ -23,7 +23,7 @@ class OneXid:
 
 def test_an_event_ends_the_pause_and_nothing_else_does() -> None:
     detector = CambriconDetector()
-    detector._cndev = OneXid()  # type: ignore[assignment]
+    detector._cndev = OneXid()  # type: ignore[assignment]  # a stand-in for the library
     detector._events = ctypes.c_void_p(1)
     began_s = time.monotonic()
     assert detector._pause(600)
