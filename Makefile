@@ -15,8 +15,10 @@ up: bootstrap ## Build what is missing and start a cluster on this machine
 	@echo 'Try:'
 	@echo '  eval "$$($(VENV)/hcs env)"'
 	@echo '  hcs inventory'
-	@echo '  kubectl get nodes'
+	@echo '  kubectl apply -f docs/examples/basic.yaml'
+	@echo '  hcs watch'
 	@echo '  make down'
+	@echo 'README.md goes on from there.'
 
 down: ## Stop the cluster; its data stays
 	@$(VENV)/hcs down

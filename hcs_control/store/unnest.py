@@ -1,8 +1,8 @@
 """Bulk statements over arrays: one cached statement per table whatever the number of rows.
 
-`INSERT … SELECT FROM unnest($1, $2, …) ON CONFLICT DO UPDATE` through SQLAlchemy Core stays within
-1.4 times of COPY and beats it for small batches (docs/decisions/003). An array column cannot be
-unnested row by row, so it travels as PostgreSQL's array text and is cast back.
+`INSERT … SELECT FROM unnest($1, $2, …) ON CONFLICT DO UPDATE`, through SQLAlchemy Core; why not
+COPY or executemany stands in docs/decisions/003. An array column cannot be unnested row by row, so
+it travels as PostgreSQL's array text and is cast back.
 """
 
 from collections.abc import Sequence
