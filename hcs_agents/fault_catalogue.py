@@ -18,6 +18,9 @@ LOST = "lost"
 RECOVERY = "recovery"
 """Our code for a card found in need of a recovery action, when the fault itself was not seen."""
 
+HANG = "hang"
+"""Our code for a card whose management library did not return from a call."""
+
 UNHEALTHY = "unhealthy"
 """Our code for a card that its driver calls unhealthy without naming a failure."""
 

@@ -29,6 +29,7 @@ class HardwareProfile(msgspec.Struct, frozen=True, kw_only=True):
     memory_bandwidth_gbytes_s: Figure
     fp16_tflops: Figure  # dense
     fp32_tflops: Figure
+    int8_tops: Figure  # dense
     lane_gbytes_s: Figure  # one lane of the card's fabric, both directions together
 
     @property
@@ -45,6 +46,11 @@ class HardwareProfile(msgspec.Struct, frozen=True, kw_only=True):
     def fp32_gflops(self) -> int:
         """Return FP32 performance."""
         return round(self.fp32_tflops * GFLOPS_PER_TFLOPS)
+
+    @property
+    def int8_gops(self) -> int:
+        """Return dense INT8 performance."""
+        return round(self.int8_tops * GFLOPS_PER_TFLOPS)
 
 
 @functools.cache
@@ -71,5 +77,6 @@ def profile_of(vendor: Vendor, alias: str) -> HardwareProfile:
         memory_bandwidth_gbytes_s=0,
         fp16_tflops=0,
         fp32_tflops=0,
+        int8_tops=0,
         lane_gbytes_s=0,
     )

@@ -21,7 +21,10 @@ DeviceName = Annotated[DeviceId, msgspec.Meta(min_length=1, max_length=128)]
 PodName = Annotated[PodUid, msgspec.Meta(min_length=1, max_length=128)]
 Name = Annotated[str, msgspec.Meta(max_length=253)]  # the longest name that Kubernetes allows
 
+Text = Annotated[str, msgspec.Meta(max_length=4_096)]
 Rate = Annotated[float, msgspec.Meta(ge=0)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Celsius = Annotated[float, msgspec.Meta(ge=-273, le=1_000)]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -40,10 +43,22 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     type: LinkType
     lanes: SmallCount  # physical links that are up between the two
     bandwidth_gbytes_s: Rate  # both directions together, over all lanes
+    latency_ns: Count = 0  # one way, as the platform states it; 0: it does not
+
+
+class RdmaNic(msgspec.Struct, frozen=True, kw_only=True):
+    """A network card of the node that cards can reach other nodes through (RoCE, InfiniBand)."""
+
+    name: Name  # the RDMA device, e.g. "mlx5_0"
+    pci_address: Name
+    numa_node: NumaNode
+    link_layer: Name  # "Ethernet" means RoCE, "InfiniBand" is itself
+    rate_gbps: Rate  # gigabits per second of port 1
+    up: bool
 
 
 class DeviceFingerprint(msgspec.Struct, frozen=True, kw_only=True):
-    """What a card is: nothing in here changes while the card works."""
+    """What a card is: nothing in here changes while the card works; that is in `Samples`."""
 
     device_id: DeviceName
     vendor: Vendor
@@ -57,6 +72,16 @@ class DeviceFingerprint(msgspec.Struct, frozen=True, kw_only=True):
     fp32_gflops: Count  # 0 when the vendor publishes none
     driver_version: str
     links: tuple[Link, ...] = ()
+    # Since 0.2. An empty text or a 0 means that the vendor's library does not say.
+    serial: Name = ""  # of the board; the same in whatever slot or node
+    int8_gops: Count = 0  # dense
+    matrix_cores: SmallCount = 0  # tensor cores, AI cores: what multiplies matrices
+    pcie_generation_max: SmallCount = 0  # what card and slot can do together
+    pcie_width_max: SmallCount = 0
+    cpu_affinity: Name = ""  # the near CPUs as Linux lists them: "0-31,64-95"
+    library_version: Name = ""  # of the management library
+    runtime_version: Name = ""  # the newest runtime that the driver serves: "12.4"
+    firmware_version: Name = ""
 
 
 class DetectorState(enum.StrEnum):
@@ -81,6 +106,47 @@ class Fingerprint(Event, frozen=True, kw_only=True):
     agent_version: str
     detectors: tuple[DetectorReport, ...]
     devices: tuple[DeviceFingerprint, ...]
+    nics: tuple[RdmaNic, ...] = ()
+
+
+class ThrottleReason(enum.StrEnum):
+    """Why a card runs below the clock it could have, as far as its library tells them apart."""
+
+    POWER = "power"  # its power limit
+    THERMAL = "thermal"  # its driver, because it is hot
+    HARDWARE = "hardware"  # its board: power brake, or heat beyond the driver's limit
+    OTHER = "other"  # synchronised with a slower one, an administrator's setting, and the like
+
+
+class DeviceSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one card does at a moment. A field that is left out is one its library does not tell.
+
+    The counters are growth since the sample before: summing them up counts nothing twice.
+    """
+
+    device_id: DeviceName
+    utilization_percent: Percent | None = None  # of the time, some kernel ran
+    memory_utilization_percent: Percent | None = None  # of the time, memory was read or written
+    vram_used_bytes: Count | None = None
+    power_watts: Rate | None = None
+    temperature_celsius: Celsius | None = None
+    memory_temperature_celsius: Celsius | None = None
+    core_clock_mhz: SmallCount | None = None
+    memory_clock_mhz: SmallCount | None = None
+    throttle_reasons: tuple[ThrottleReason, ...] = ()
+    pcie_generation: SmallCount | None = None  # of the moment: idle links may run slower
+    pcie_width: SmallCount | None = None
+    ecc_corrected: Count = 0
+    ecc_uncorrected: Count = 0
+    pcie_replays: Count = 0
+    link_errors: Count = 0  # of the fabric: CRC errors, replays and recoveries together
+
+
+class Samples(Event, frozen=True, kw_only=True):
+    """What the cards of a node do, once per interval; a card that does not answer is left out."""
+
+    interval_s: Rate
+    devices: tuple[DeviceSample, ...]
 
 
 class Heartbeat(Event, frozen=True, kw_only=True):
@@ -121,6 +187,92 @@ class Quota(Event, frozen=True, kw_only=True):
     peak_bytes: Count
     refusals: Count  # allocations refused at the quota, since the container started
     processes: SmallCount
+
+
+class Benchmark(Event, frozen=True, kw_only=True):
+    """What a card did in a micro-benchmark: measured, not read from a data sheet."""
+
+    device_id: DeviceName
+    name: Name  # "fp16_gemm"
+    gflops: Count  # achieved
+    duration_s: Rate
+    power_watts: Rate | None = None  # mean while it ran
+    detail: Text = ""  # size of the matrices, versions: what it takes to compare two of them
+
+
+class Checkpoint(Event, frozen=True, kw_only=True):
+    """A workload has saved its state, and can go on from there."""
+
+    namespace: Name
+    workload: Name  # the Pod's controller as "Kind/name"; the Pod itself as "Pod/name"
+    pod_uid: PodName
+    uri: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
+    step: Count
+    size_bytes: Count
+
+
+# --- Facts from the mirror's watch ---------------------------------------------------------------
+
+
+class PodPhase(enum.StrEnum):
+    """How far a Pod with cards has come."""
+
+    BOUND = "bound"
+    FINISHED = "finished"
+    GONE = "gone"
+
+
+class Pod(Event, frozen=True, kw_only=True):
+    """A Pod that holds cards changed its phase."""
+
+    pod_uid: PodName
+    namespace: Name
+    pod_name: Name
+    node: NodeName
+    phase: PodPhase
+    workload: Name = ""  # as in `Checkpoint`
+    reason: Text = ""
+
+
+class ComputeQuota(Event, frozen=True, kw_only=True):
+    """A team's limit, as its ComputeQuota object states it; `removed` when that is deleted."""
+
+    namespace: Name
+    name: Name
+    vram_bytes: Count | None = None  # no limit when left out
+    fp16_gflops: Count | None = None
+    priorities: tuple[Name, ...] = ()  # PriorityClasses that it counts; none: all
+    removed: bool = False
+
+
+# --- Facts from people ---------------------------------------------------------------------------
+
+
+class OperatorVerb(enum.StrEnum):
+    """What a person wants done."""
+
+    ISOLATE = "isolate"
+    RELEASE = "release"
+    RESET_BREAKER = "reset_breaker"
+
+
+class Operator(Event, frozen=True, kw_only=True):
+    """A person has decided something: who, and why."""
+
+    verb: OperatorVerb
+    node: NodeName
+    device_id: DeviceName | None = None  # none: the whole node
+    who: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
+
+
+class PolicyDocument(Event, frozen=True, kw_only=True):
+    """A whole health policy is put in force, from this position of the log on."""
+
+    version: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    document: Annotated[str, msgspec.Meta(min_length=1, max_length=256 * 1024)]  # TOML
+    who: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    why: Annotated[str, msgspec.Meta(min_length=1, max_length=4_096)]
 
 
 # --- Facts from the allocator --------------------------------------------------------------------
@@ -164,38 +316,98 @@ class Tick(Event, frozen=True, kw_only=True):
 # --- Decisions -----------------------------------------------------------------------------------
 
 
-class Isolate(Event, frozen=True, kw_only=True):
+class DecisionEvent(Event, frozen=True, kw_only=True):
+    """What every decision names: the rule and the facts it rests on."""
+
+    node: NodeName
+    rule: str
+    policy_version: str
+    evidence: str
+    fact_seqs: tuple[StreamSeq, ...]  # positions in HCS_FACTS
+
+
+class Isolate(DecisionEvent, frozen=True, kw_only=True):
     """Give this card no new work."""
 
     device_id: DeviceName
-    node: NodeName
     code: Name
-    rule: str
-    policy_version: str
-    evidence: str
-    fact_seqs: tuple[StreamSeq, ...]  # positions in HCS_FACTS that this rests on
 
 
-class Release(Event, frozen=True, kw_only=True):
+class Release(DecisionEvent, frozen=True, kw_only=True):
     """The card may have work again."""
 
     device_id: DeviceName
-    node: NodeName
-    rule: str
-    policy_version: str
-    evidence: str
-    fact_seqs: tuple[StreamSeq, ...]
 
 
-Fact = Fingerprint | Heartbeat | Fault | Quota | Allocation | Tick
-Decision = Isolate | Release
+class Taint(DecisionEvent, frozen=True, kw_only=True):
+    """The fault is the node's: give none of its cards new work."""
+
+    code: Name
+
+
+class Untaint(DecisionEvent, frozen=True, kw_only=True):
+    """The node may have work again."""
+
+
+class Breaker(DecisionEvent, frozen=True, kw_only=True):
+    """Too many isolations at once: isolating pauses (`open`), or goes on."""
+
+    scope: Name  # a model, or "fleet"
+    open: bool
+
+
+class Reschedule(DecisionEvent, frozen=True, kw_only=True):
+    """Move this Pod to other cards."""
+
+    pod_uid: PodName
+    device_ids: tuple[DeviceName, ...]  # those it has to leave
+
+
+class Qualify(DecisionEvent, frozen=True, kw_only=True):
+    """Test this card; the node's agent answers with a `benchmark` fact."""
+
+    device_id: DeviceName
+    name: Name  # of the benchmark
+
+
+Fact = (
+    Fingerprint
+    | Samples
+    | Heartbeat
+    | Fault
+    | Quota
+    | Benchmark
+    | Checkpoint
+    | Pod
+    | ComputeQuota
+    | Operator
+    | PolicyDocument
+    | Allocation
+    | Tick
+)
+Decision = Isolate | Release | Taint | Untaint | Breaker | Reschedule | Qualify
 
 FACT_KINDS: dict[str, type[Fact]] = {
     "fingerprint": Fingerprint,
+    "samples": Samples,
     "heartbeat": Heartbeat,
     "fault": Fault,
     "quota": Quota,
+    "benchmark": Benchmark,
+    "checkpoint": Checkpoint,
+    "pod": Pod,
+    "compute_quota": ComputeQuota,
+    "operator": Operator,
+    "policy": PolicyDocument,
     "allocation": Allocation,
     "tick": Tick,
 }
-DECISION_KINDS: dict[str, type[Decision]] = {"isolate": Isolate, "release": Release}
+DECISION_KINDS: dict[str, type[Decision]] = {
+    "isolate": Isolate,
+    "release": Release,
+    "taint": Taint,
+    "untaint": Untaint,
+    "breaker": Breaker,
+    "reschedule": Reschedule,
+    "qualify": Qualify,
+}

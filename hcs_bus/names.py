@@ -39,6 +39,7 @@ class LinkType(enum.StrEnum):
     """The fabric between two cards of one node."""
 
     NVLINK = "nvlink"
+    NVSWITCH = "nvswitch"  # NVLink through switches: each card reaches each at full width
     HCCS = "hccs"
     XGMI = "xgmi"
     MLU_LINK = "mlu_link"

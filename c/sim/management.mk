@@ -1,5 +1,5 @@
 # The simulated management libraries, under the vendors' own sonames, and the scenario they share.
-SIM_SCENARIO = sim/scenario.c
+SIM_SCENARIO = sim/scenario.c sim/scenario_parse.c
 SIM_NVML = $(BUILD)/sim/libnvidia-ml.so.1
 SIM_DCMI = $(BUILD)/sim/libdcmi.so
 SIM_ROCM_SMI = $(BUILD)/sim/librocm_smi64.so.2

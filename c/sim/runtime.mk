@@ -5,7 +5,8 @@ SIM_CUDART = $(BUILD)/sim/libcudart.so.12
 SIM_ASCENDCL = $(BUILD)/sim/libascendcl.so
 ALL += $(SIM_CUDA) $(SIM_CUDART) $(SIM_ASCENDCL)
 
-SIM_RUNTIME = sim/blocks.c sim/card_memory.c sim/visible.c sim/scenario.c interceptor/process.c
+SIM_RUNTIME = sim/blocks.c sim/card_memory.c sim/visible.c sim/scenario.c \
+              sim/scenario_parse.c interceptor/process.c
 SIM_RUNTIME_HEADERS = sim/blocks.h sim/card_memory.h sim/visible.h sim/scenario.h \
                       interceptor/process.h
 

@@ -35,10 +35,19 @@ enum hcs_sim_vendor {
 };
 enum hcs_sim_link_type {
     HCS_SIM_NVLINK = 1,
+    HCS_SIM_NVSWITCH,
     HCS_SIM_HCCS,
     HCS_SIM_XGMI,
     HCS_SIM_MLU_LINK,
     HCS_SIM_MTLINK
+};
+
+enum hcs_sim_throttle {
+    HCS_SIM_THROTTLE_NONE = 0,
+    HCS_SIM_THROTTLE_POWER,
+    HCS_SIM_THROTTLE_THERMAL,
+    HCS_SIM_THROTTLE_HARDWARE,
+    HCS_SIM_THROTTLE_OTHER
 };
 
 struct hcs_sim_device {
@@ -52,7 +61,17 @@ struct hcs_sim_device {
     uint64_t memory_used_bytes;
     int temperature_c;
     unsigned power_mw;
+    int memory_temperature_c;
+    unsigned utilization_percent, memory_utilization_percent;
+    unsigned core_clock_mhz, core_clock_max_mhz, memory_clock_mhz;
+    enum hcs_sim_throttle throttle;
+    unsigned speed_percent;      /* 1..100: of what its model can do */
+    uint64_t ecc_corrected, ecc_uncorrected, pcie_replays, link_errors;
+    unsigned pcie_generation, pcie_generation_max, pcie_width, pcie_width_max;
+    char serial[HCS_SIM_TEXT_MAX]; /* of the board; empty in the file: the id */
+    char firmware[HCS_SIM_TEXT_MAX];
     bool present;                /* false: fallen off the bus */
+    bool hangs;                  /* calls about it do not return; see hcs_sim_device_wait */
     unsigned recovery_action;    /* what NVML's field 230 says */
 };
 
@@ -86,6 +105,7 @@ struct hcs_sim_scenario {
     char cambricon_driver[HCS_SIM_TEXT_MAX];
     char mthreads_driver[HCS_SIM_TEXT_MAX];
     bool rocm_smi_wide; /* the newer rocm_smi, whose structures grew */
+    bool driver_down[HCS_SIM_MTHREADS + 1]; /* by vendor: not loaded now */
     size_t device_count, link_count, event_count, fault_count;
     struct hcs_sim_device devices[HCS_SIM_DEVICES_MAX]; /* by number, without holes */
     struct hcs_sim_link links[HCS_SIM_LINKS_MAX];
@@ -113,6 +133,10 @@ unsigned hcs_sim_device_count(const struct hcs_sim_scenario *scenario, enum hcs_
 /* The vendor's own index-th card, or NULL. The pointer lives as long as the snapshot. */
 const struct hcs_sim_device *hcs_sim_device_at(const struct hcs_sim_scenario *scenario,
                                                enum hcs_sim_vendor vendor, unsigned index);
+
+/* Block while the scenario says that calls about card `number` hang. Every library calls this on its
+ * way to a card, with no snapshot acquired, so that the change which ends it is seen. */
+void hcs_sim_device_wait(unsigned number);
 
 /* The vendor's own index of a card of that vendor. */
 unsigned hcs_sim_index_of(const struct hcs_sim_scenario *scenario,

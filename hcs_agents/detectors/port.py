@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from hcs_bus.events import DeviceFingerprint, FaultState
+from hcs_bus.events import DeviceFingerprint, DeviceSample, FaultState
 from hcs_bus.names import DeviceId, Severity, Vendor
 
 
@@ -49,6 +49,22 @@ class FaultSignal(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Counters(msgspec.Struct, frozen=True, kw_only=True):
+    """What a driver counts since it was loaded or the card was reset; `None`: it does not count."""
+
+    ecc_corrected: int | None = None
+    ecc_uncorrected: int | None = None
+    pcie_replays: int | None = None
+    link_errors: int | None = None
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What one card says of itself at a moment. The sample's own counters are left at 0."""
+
+    sample: DeviceSample
+    counters: Counters = Counters()
+
+
 class Detector(Protocol):
     """The port; see the module's docstring."""
 
@@ -66,6 +82,13 @@ class Detector(Protocol):
 
     def fingerprint(self) -> tuple[DeviceFingerprint, ...]:
         """Return the cards that answer, by their index.
+
+        Raises:
+            LibraryBrokenError: the library works no more; close, open again later.
+        """
+
+    def sample(self) -> tuple[Reading, ...]:
+        """Return what the cards that answer do now, by their index; it calls as little as it can.
 
         Raises:
             LibraryBrokenError: the library works no more; close, open again later.

@@ -42,6 +42,15 @@ PciAddress = Annotated[
 ]
 Unsigned = Annotated[int, msgspec.Meta(ge=0, le=UINT32_MAX)]
 Flag = Annotated[int, msgspec.Meta(ge=0, le=1)]
+Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Counter = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+Throttle = Annotated[str, msgspec.Meta(pattern=r"^(|power|thermal|hardware|other)\Z")]
+Vendors = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^(|(nvidia|huawei|hygon|cambricon|mthreads)( (nvidia|huawei|hygon|cambricon|mthreads))*)\Z"
+    ),
+]
 Number = Annotated[int, msgspec.Meta(ge=0, lt=DEVICES_MAX)]
 
 
@@ -61,7 +70,26 @@ class SimDevice(msgspec.Struct, frozen=True, kw_only=True):
     memory_used_bytes: Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)] = 0
     temperature_c: Annotated[int, msgspec.Meta(ge=-273, le=1000)] = 35
     power_mw: Unsigned = 60_000
+    memory_temperature_c: Annotated[int, msgspec.Meta(ge=-273, le=1000)] = 40
+    utilization_percent: Percent = 0
+    memory_utilization_percent: Percent = 0
+    core_clock_mhz: Unsigned = 1_400
+    core_clock_max_mhz: Unsigned = 1_400
+    memory_clock_mhz: Unsigned = 1_600
+    throttle: Throttle = ""
+    speed_percent: Annotated[int, msgspec.Meta(ge=1, le=100)] = 100  # of what its model can do
+    ecc_corrected: Counter = 0
+    ecc_uncorrected: Counter = 0
+    pcie_replays: Counter = 0
+    link_errors: Counter = 0
+    pcie_generation: Unsigned = 4
+    pcie_generation_max: Unsigned = 4
+    pcie_width: Unsigned = 16
+    pcie_width_max: Unsigned = 16
+    serial: Text = ""  # of the board; empty: the card's id
+    firmware: Text = ""
     present: Flag = 1  # 0: fallen off the bus
+    hangs: Flag = 0  # 1: calls about this card do not return
     recovery_action: Unsigned = 0  # what NVML's field 230 says
 
 
@@ -104,6 +132,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     cambricon_driver: Text = ""
     mthreads_driver: Text = ""
     rocm_smi_wide: Flag = 0  # 1: the newer library, whose structures grew
+    drivers_down: Vendors = ""  # whose driver is not loaded now, e.g. because it restarts
     devices: Annotated[tuple[SimDevice, ...], msgspec.Meta(max_length=DEVICES_MAX)] = ()
     links: Annotated[tuple[SimLink, ...], msgspec.Meta(max_length=LINKS_MAX)] = ()
     events: tuple[SimEvent, ...] = ()
@@ -137,6 +166,7 @@ def encode(scenario: Scenario) -> str:
         "cambricon_driver": scenario.cambricon_driver,
         "mthreads_driver": scenario.mthreads_driver,
         "rocm_smi_wide": str(scenario.rocm_smi_wide),
+        "drivers_down": scenario.drivers_down,
     }
     for number, device in enumerate(scenario.devices):
         parser[f"device.{number}"] = _texts(device)

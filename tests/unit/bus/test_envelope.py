@@ -14,62 +14,13 @@ from hcs_bus.envelope import (
     rfc3339,
 )
 from hcs_bus.errors import PoisonEventError, UnknownKindError
-from hcs_bus.events import (
-    DECISION_KINDS,
-    FACT_KINDS,
-    AllocationState,
-    Decision,
-    Fact,
-    Isolate,
-    Release,
-    Tick,
-)
-from hcs_bus.names import DeviceId, NodeName, StreamSeq
+from hcs_bus.events import DECISION_KINDS, FACT_KINDS
 from hcs_bus.subjects import node_token, parse_subject
-from tests.support.facts import (
-    START_NS,
-    allocation,
-    device,
-    fault,
-    fingerprint,
-    heartbeat,
-    link,
-    message,
-    quota,
-)
+from tests.support.every_kind import DECISIONS, FACTS, NODE
+from tests.support.facts import device, fault, fingerprint, heartbeat, message
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "events"
-NODE = NodeName("gpu-0.rack1")
-
-FACTS: dict[str, Fact] = {
-    "fingerprint": fingerprint(device("GPU-0", links=(link("GPU-1"),))),
-    "heartbeat": heartbeat(),
-    "fault": fault("GPU-0"),
-    "quota": quota("GPU-0"),
-    "allocation": allocation(AllocationState.RESERVED, ("GPU-0", 16, 100), node=NODE),
-    "tick": Tick(at_ns=START_NS),
-}
-DECISIONS: dict[str, Decision] = {
-    "isolate": Isolate(
-        at_ns=START_NS,
-        device_id=DeviceId("GPU-0"),
-        node=NODE,
-        code="79",
-        rule="nvidia-device-unreachable",
-        policy_version="default-1",
-        evidence="nvidia code 79",
-        fact_seqs=(StreamSeq(7),),
-    ),
-    "release": Release(
-        at_ns=START_NS,
-        device_id=DeviceId("GPU-0"),
-        node=NODE,
-        rule="nvidia-device-unreachable",
-        policy_version="default-1",
-        evidence="no active fault for 15 s",
-        fact_seqs=(StreamSeq(7), StreamSeq(9)),
-    ),
-}
+FIRST = GOLDEN.with_name("events_first")  # what agents of the first release sent
 
 
 def test_every_kind_has_a_golden_file() -> None:
@@ -93,6 +44,14 @@ def test_a_decision_is_written_and_read_as_its_golden_file(kind: str) -> None:
     golden = (GOLDEN / f"{kind}.v1.json").read_bytes().rstrip(b"\n")
     assert sent.payload == golden
     assert decode_decision(decode_envelope(golden)) == DECISIONS[kind]
+
+
+@pytest.mark.parametrize("path", sorted(FIRST.iterdir()), ids=lambda path: path.name)
+def test_what_the_first_release_sent_is_still_understood(path: Path) -> None:
+    envelope = decode_envelope(path.read_bytes())
+    fact = envelope.type.startswith("io.hcs.fact.")
+    event = decode_fact(envelope) if fact else decode_decision(envelope)
+    assert (FACTS | DECISIONS)[path.name.partition(".")[0]].at_ns == event.at_ns
 
 
 def test_a_newer_kind_is_unknown_not_poison() -> None:
