@@ -174,6 +174,7 @@ class Fault(Event, frozen=True, kw_only=True):
     severity: Severity
     state: FaultState
     detail: str = ""
+    lasting: bool = True  # false: an occurrence, nobody will tell of its end
 
 
 class Quota(Event, frozen=True, kw_only=True):

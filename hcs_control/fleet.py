@@ -4,20 +4,29 @@ Only live rows are kept: a released allocation or isolation leaves memory, its r
 store. `apply` is the only way to change a fleet.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 from hcs_bus.events import AllocationState
-from hcs_bus.names import DeviceId, NodeName, PodUid
+from hcs_bus.names import DeviceId, NodeName, PodUid, Vendor
 from hcs_control.rows import (
     AllocationRow,
     AnyRow,
     Change,
+    CheckpointRow,
+    ComputeQuotaRow,
+    DeviceCounterRow,
     DeviceLinkRow,
     DeviceRow,
     DeviceValidityRow,
+    FaultEpisodeRow,
+    HardwareProfileRow,
+    HealthPolicyRow,
     IsolationRow,
     NodeRow,
+    PodRow,
     QuotaUsageRow,
+    RdmaNicRow,
     Removed,
     SourcePositionRow,
 )
@@ -37,6 +46,12 @@ class Fleet:
         self.isolations: dict[DeviceId, IsolationRow] = {}
         self.allocations: dict[PodUid, dict[DeviceId, AllocationRow]] = {}
         self.usage_of_pod: dict[PodUid, dict[tuple[str, DeviceId], QuotaUsageRow]] = {}
+        self.nics_of_node: dict[NodeName, dict[str, RdmaNicRow]] = {}
+        self.counters: dict[DeviceId, DeviceCounterRow] = {}
+        self.episodes: dict[tuple[DeviceId, str], FaultEpisodeRow] = {}
+        self.profiles: dict[tuple[Vendor, str], HardwareProfileRow] = {}
+        self.checkpoints: dict[tuple[str, str], CheckpointRow] = {}
+        self.policy: HealthPolicyRow | None = None
 
     def apply(self, changes: Iterable[Change]) -> None:
         """Take over new rows and removals, in order."""
@@ -52,25 +67,42 @@ class Fleet:
         return sorted(rows, key=lambda row: (row.vendor, row.device_index, row.device_id))
 
     def _put(self, row: AnyRow) -> None:
-        match row:
-            case NodeRow():
-                self.nodes[row.node_name] = row
-            case SourcePositionRow():
-                self.sources[row.key] = row
-            case DeviceRow():
-                self._put_device(row)
-            case DeviceValidityRow():
-                if row.valid_to_ns is None:
-                    self.validities[row.device_id] = row
-            case DeviceLinkRow():
-                self.links_of_device.setdefault(row.device_id, {})[row.peer_device_id] = row
-            case IsolationRow():
-                self._put_isolation(row)
-            case AllocationRow():
-                self._put_allocation(row)
-            case QuotaUsageRow():
-                usage = self.usage_of_pod.setdefault(row.pod_uid, {})
-                usage[(row.container, row.device_id)] = row
+        put = self._PUT.get(type(row))
+        if put is not None:
+            put(self, row)
+
+    def _put_node(self, row: NodeRow) -> None:
+        self.nodes[row.node_name] = row
+
+    def _put_source(self, row: SourcePositionRow) -> None:
+        self.sources[row.key] = row
+
+    def _put_validity(self, row: DeviceValidityRow) -> None:
+        if row.valid_to_ns is None:
+            self.validities[row.device_id] = row
+
+    def _put_link(self, row: DeviceLinkRow) -> None:
+        self.links_of_device.setdefault(row.device_id, {})[row.peer_device_id] = row
+
+    def _put_usage(self, row: QuotaUsageRow) -> None:
+        usage = self.usage_of_pod.setdefault(row.pod_uid, {})
+        usage[(row.container, row.device_id)] = row
+
+    def _put_nic(self, row: RdmaNicRow) -> None:
+        self.nics_of_node.setdefault(row.node_name, {})[row.nic_name] = row
+
+    def _put_counter(self, row: DeviceCounterRow) -> None:
+        self.counters[row.device_id] = row
+
+    def _put_profile(self, row: HardwareProfileRow) -> None:
+        self.profiles[(row.vendor, row.model)] = row
+
+    def _put_checkpoint(self, row: CheckpointRow) -> None:
+        self.checkpoints[(row.namespace, row.workload)] = row
+
+    def _put_policy(self, row: HealthPolicyRow) -> None:
+        if self.policy is None or row.policy_seq >= self.policy.policy_seq:
+            self.policy = row
 
     def _put_device(self, row: DeviceRow) -> None:
         before = self.devices.get(row.device_id)
@@ -89,6 +121,12 @@ class Fleet:
             self.isolations[row.device_id] = row
         else:
             self.isolations.pop(row.device_id, None)
+
+    def _put_episode(self, row: FaultEpisodeRow) -> None:
+        if row.ended_seq is None:
+            self.episodes[(row.device_id, row.code)] = row
+        else:
+            self.episodes.pop((row.device_id, row.code), None)
 
     def _put_allocation(self, row: AllocationRow) -> None:
         of_pod = self.allocations.setdefault(row.pod_uid, {})
@@ -109,5 +147,26 @@ class Fleet:
             usage.pop((container, DeviceId(device_id)), None)
             if not usage:
                 del self.usage_of_pod[PodUid(pod_uid)]
-        else:
+        elif removed.row_type is RdmaNicRow:
+            node, nic_name = (str(part) for part in removed.key)
+            self.nics_of_node[NodeName(node)].pop(nic_name, None)
+        elif removed.row_type not in (PodRow, ComputeQuotaRow):
             raise AssertionError(f"rows of {removed.row_type.__name__} are never removed")
+
+    # Where each kind of row goes. The others (samples, benchmarks, Pods, limits) are for SQL alone.
+    _PUT: ClassVar[dict[type[AnyRow], Callable[[Any, Any], None]]] = {
+        NodeRow: _put_node,
+        SourcePositionRow: _put_source,
+        DeviceRow: _put_device,
+        DeviceValidityRow: _put_validity,
+        DeviceLinkRow: _put_link,
+        IsolationRow: _put_isolation,
+        AllocationRow: _put_allocation,
+        QuotaUsageRow: _put_usage,
+        RdmaNicRow: _put_nic,
+        DeviceCounterRow: _put_counter,
+        FaultEpisodeRow: _put_episode,
+        HardwareProfileRow: _put_profile,
+        CheckpointRow: _put_checkpoint,
+        HealthPolicyRow: _put_policy,
+    }

@@ -12,32 +12,43 @@ from hcs_bus.envelope import Envelope
 from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import (
     Allocation,
-    Decision,
+    Benchmark,
+    Checkpoint,
+    ComputeQuota,
     Fact,
     Fault,
     FaultState,
     Fingerprint,
     Heartbeat,
-    Isolate,
+    Operator,
+    Pod,
+    PolicyDocument,
     Quota,
-    Release,
+    Samples,
     Tick,
 )
 from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.fold_allocation import fold_allocation
+from hcs_control.fold_episode import fold_episode
 from hcs_control.fold_fingerprint import fold_fingerprint
-from hcs_control.policy import Policy, decide_on_fault, decide_on_tick
-from hcs_control.rows import (
-    Change,
-    Health,
-    IsolationRow,
-    NodeRow,
-    QuotaUsageRow,
-    Removed,
-    SourcePositionRow,
+from hcs_control.fold_isolation import (
+    DeviceDecision,
+    fold_operator,
+    isolate,
+    release,
+    update_isolation,
 )
-from hcs_control.validity import with_validity
+from hcs_control.fold_newest import (
+    fold_benchmark,
+    fold_checkpoint,
+    fold_compute_quota,
+    fold_pod,
+    fold_policy,
+)
+from hcs_control.fold_samples import fold_samples
+from hcs_control.policy import Policy, decide_on_fault, decide_on_tick, parse_policy
+from hcs_control.rows import Change, NodeRow, QuotaUsageRow, Removed, SourcePositionRow
 
 MISSING_MAX = 1_024  # numbers remembered as skipped per source; more than a publisher has in flight
 
@@ -46,12 +57,16 @@ class Folded(msgspec.Struct, frozen=True, kw_only=True):
     """What one fact does."""
 
     changes: list[Change]
-    decisions: list[Decision] = []
+    decisions: list[DeviceDecision] = []
     duplicate: bool = False  # folded before, under another position
 
 
-def fold(fleet: Fleet, policy: Policy, seq: StreamSeq, envelope: Envelope, fact: Fact) -> Folded:
+def fold(
+    fleet: Fleet, configured: Policy, seq: StreamSeq, envelope: Envelope, fact: Fact
+) -> Folded:
     """Return the effect of `fact`, found at `seq`.
+
+    The policy `configured` holds until the log brings one.
 
     Raises:
         PoisonEventError: the fact contradicts what the log says before it.
@@ -60,35 +75,55 @@ def fold(fleet: Fleet, policy: Policy, seq: StreamSeq, envelope: Envelope, fact:
         case Allocation():
             return Folded(changes=fold_allocation(fleet, seq, fact))
         case Tick():
-            return _fold_tick(fleet, policy, seq, fact)
+            return _fold_tick(fleet, _policy_in_force(fleet, configured), seq, fact)
+        case Operator():
+            policy = _policy_in_force(fleet, configured)
+            changes, decisions = fold_operator(fleet, policy, seq, fact)
+            return Folded(changes=changes, decisions=decisions)
+        case PolicyDocument():
+            return Folded(changes=fold_policy(seq, fact))
+        case Pod():
+            return Folded(changes=fold_pod(seq, fact))
+        case ComputeQuota():
+            return Folded(changes=fold_compute_quota(seq, fact))
     position = _advance_source(fleet, seq, envelope)
     if position is None:
         return Folded(changes=[], duplicate=True)
-    folded = _fold_agent_fact(fleet, policy, seq, envelope.hcsnode, fact)
+    folded = _fold_agent_fact(fleet, configured, seq, envelope.hcsnode, fact)
     folded.changes.append(position)
     return folded
 
 
+def _policy_in_force(fleet: Fleet, configured: Policy) -> Policy:
+    return configured if fleet.policy is None else parse_policy(fleet.policy.document)
+
+
 def _fold_agent_fact(
     fleet: Fleet,
-    policy: Policy,
+    configured: Policy,
     seq: StreamSeq,
     node: NodeName,
-    fact: Fingerprint | Heartbeat | Fault | Quota,
+    fact: Fingerprint | Samples | Heartbeat | Fault | Quota | Benchmark | Checkpoint,
 ) -> Folded:
     match fact:
-        case Fingerprint():
-            return Folded(changes=fold_fingerprint(fleet, seq, node, fact))
+        case Samples():
+            return Folded(changes=fold_samples(fleet, seq, node, fact))
         case Heartbeat():
             before = fleet.nodes.get(node) or NodeRow(seq=seq, node_name=node)
             row = msgspec.structs.replace(
                 before, seq=seq, heartbeat_at_ns=fact.at_ns, spool_dropped=fact.dropped
             )
             return Folded(changes=[row])
+        case Fingerprint():
+            return Folded(changes=fold_fingerprint(fleet, seq, node, fact))
         case Fault():
-            return _fold_fault(fleet, policy, seq, node, fact)
+            return _fold_fault(fleet, _policy_in_force(fleet, configured), seq, node, fact)
         case Quota():
             return Folded(changes=_fold_quota(fleet, seq, node, fact))
+        case Benchmark():
+            return Folded(changes=fold_benchmark(fleet, seq, node, fact))
+        case Checkpoint():
+            return Folded(changes=fold_checkpoint(fleet, seq, fact))
 
 
 def _advance_source(fleet: Fleet, seq: StreamSeq, envelope: Envelope) -> SourcePositionRow | None:
@@ -132,36 +167,21 @@ def _fold_fault(
         raise PoisonEventError(
             f"fault on device {fault.device_id!r} from node {node}: {where} has that device"
         )
+    changes = fold_episode(fleet, seq, node, fault)
     isolation = fleet.isolations.get(fault.device_id)
     if isolation is not None:
-        return Folded(changes=_update_isolation(policy, seq, isolation, fault))
+        return Folded(changes=changes + update_isolation(policy, seq, isolation, fault))
     if fault.state is FaultState.CLEARED:
-        return Folded(changes=[])
+        return Folded(changes=changes)
     decision = decide_on_fault(policy, seq, device, fault)
     if decision is None:
-        return Folded(changes=[])
-    return Folded(changes=isolate(fleet, seq, decision), decisions=[decision])
-
-
-def _update_isolation(
-    policy: Policy, seq: StreamSeq, isolation: IsolationRow, fault: Fault
-) -> list[Change]:
-    codes = set(isolation.active_codes)
-    if fault.state is FaultState.CLEARED:
-        codes.discard(fault.code)
-    elif policy.rule_for(fault) is not None:
-        codes.add(fault.code)
-    active_codes = tuple(sorted(codes))
-    if active_codes == isolation.active_codes:
-        return []
-    return [
-        msgspec.structs.replace(isolation, seq=seq, active_codes=active_codes, clear_since_ns=None)
-    ]
+        return Folded(changes=changes)
+    return Folded(changes=changes + isolate(fleet, seq, decision), decisions=[decision])
 
 
 def _fold_tick(fleet: Fleet, policy: Policy, seq: StreamSeq, tick: Tick) -> Folded:
     changes: list[Change] = []
-    decisions: list[Decision] = []
+    decisions: list[DeviceDecision] = []
     for isolation in fleet.isolations.values():
         if not isolation.active_codes and isolation.clear_since_ns is None:
             changes.append(msgspec.structs.replace(isolation, seq=seq, clear_since_ns=tick.at_ns))
@@ -172,57 +192,6 @@ def _fold_tick(fleet: Fleet, policy: Policy, seq: StreamSeq, tick: Tick) -> Fold
             changes.extend(release(fleet, seq, decision))
             decisions.append(decision)
     return Folded(changes=changes, decisions=decisions)
-
-
-def isolate(fleet: Fleet, seq: StreamSeq, decision: Isolate) -> list[Change]:
-    """Return the rows of an isolation. Idempotent: an isolated device is left as it is.
-
-    A view may hear of an isolation before it hears of the device; its fingerprint then finds it.
-    """
-    if decision.device_id in fleet.isolations:
-        return []
-    row = IsolationRow(
-        seq=seq,
-        device_id=decision.device_id,
-        isolated_seq=seq,
-        node_name=decision.node,
-        code=decision.code,
-        rule=decision.rule,
-        policy_version=decision.policy_version,
-        evidence=decision.evidence,
-        active_codes=(decision.code,),
-        isolated_at_ns=decision.at_ns,
-    )
-    return [row, *_with_health(fleet, seq, decision, Health.ISOLATED)]
-
-
-def release(fleet: Fleet, seq: StreamSeq, decision: Release) -> list[Change]:
-    """Return the rows of a release. Idempotent: a device that is not isolated is left as it is."""
-    isolation = fleet.isolations.get(decision.device_id)
-    if isolation is None:
-        return []
-    row = msgspec.structs.replace(
-        isolation, seq=seq, released_at_ns=decision.at_ns, released_seq=seq
-    )
-    return [row, *_with_health(fleet, seq, decision, Health.HEALTHY)]
-
-
-def _with_health(fleet: Fleet, seq: StreamSeq, decision: Decision, health: Health) -> list[Change]:
-    device = fleet.devices.get(decision.device_id)
-    if device is None:
-        return []
-    changed = msgspec.structs.replace(device, seq=seq, health=health)
-    return with_validity(fleet, seq, decision.at_ns, changed)
-
-
-def fold_decision(fleet: Fleet, decision: Decision) -> list[Change]:
-    """Return the effect of a decision read from the bus, for views that decide nothing."""
-    seq = decision.fact_seqs[-1]
-    match decision:
-        case Isolate():
-            return isolate(fleet, seq, decision)
-        case Release():
-            return release(fleet, seq, decision)
 
 
 def _fold_quota(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Quota) -> list[Change]:

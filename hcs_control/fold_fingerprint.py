@@ -4,9 +4,18 @@ import msgspec
 
 from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import DeviceFingerprint, Fingerprint
-from hcs_bus.names import NodeName, StreamSeq
+from hcs_bus.names import NodeName, StreamSeq, Vendor
 from hcs_control.fleet import Fleet
-from hcs_control.rows import Change, DeviceLinkRow, DeviceRow, Health, NodeRow, Removed
+from hcs_control.rows import (
+    Change,
+    DeviceLinkRow,
+    DeviceRow,
+    HardwareProfileRow,
+    Health,
+    NodeRow,
+    RdmaNicRow,
+    Removed,
+)
 from hcs_control.validity import with_validity
 
 
@@ -31,7 +40,7 @@ def fold_fingerprint(
         if row.present:
             absent = msgspec.structs.replace(row, seq=seq, present=False)
             changes.extend(with_validity(fleet, seq, fact.at_ns, absent))
-    return changes
+    return changes + _nic_changes(fleet, seq, node, fact) + _profile_changes(fleet, seq, fact)
 
 
 def _node_row(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Fingerprint) -> NodeRow:
@@ -67,6 +76,15 @@ def _device_row(
         fp16_gflops=device.fp16_gflops,
         fp32_gflops=device.fp32_gflops,
         driver_version=device.driver_version,
+        serial=device.serial,
+        int8_gops=device.int8_gops,
+        matrix_cores=device.matrix_cores,
+        pcie_generation_max=device.pcie_generation_max,
+        pcie_width_max=device.pcie_width_max,
+        cpu_affinity=device.cpu_affinity,
+        library_version=device.library_version,
+        runtime_version=device.runtime_version,
+        firmware_version=device.firmware_version,
         health=Health.ISOLATED if device.device_id in fleet.isolations else Health.HEALTHY,
     )
     if before is None:
@@ -91,6 +109,7 @@ def _link_changes(fleet: Fleet, seq: StreamSeq, device: DeviceFingerprint) -> li
             link_type=link.type,
             lanes=link.lanes,
             bandwidth_gbytes_s=link.bandwidth_gbytes_s,
+            latency_ns=link.latency_ns,
         )
         known = before.get(link.peer)
         if known is None or msgspec.structs.replace(known, seq=seq) != row:
@@ -99,3 +118,48 @@ def _link_changes(fleet: Fleet, seq: StreamSeq, device: DeviceFingerprint) -> li
     gone = sorted(before.keys() - named)
     changes.extend(Removed(DeviceLinkRow, (device.device_id, peer)) for peer in gone)
     return changes
+
+
+def _nic_changes(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Fingerprint) -> list[Change]:
+    before = fleet.nics_of_node.get(node, {})
+    changes: list[Change] = []
+    for nic in fact.nics:
+        row = RdmaNicRow(
+            seq=seq,
+            node_name=node,
+            nic_name=nic.name,
+            pci_address=nic.pci_address,
+            numa_node=nic.numa_node,
+            link_layer=nic.link_layer,
+            rate_gbps=nic.rate_gbps,
+            up=nic.up,
+        )
+        known = before.get(nic.name)
+        if known is None or msgspec.structs.replace(known, seq=seq) != row:
+            changes.append(row)
+    gone = sorted(before.keys() - {nic.name for nic in fact.nics})
+    changes.extend(Removed(RdmaNicRow, (node, name)) for name in gone)
+    return changes
+
+
+def _profile_changes(fleet: Fleet, seq: StreamSeq, fact: Fingerprint) -> list[Change]:
+    """Return what the cards tell about their models; one row per model, whatever their number."""
+    told: dict[tuple[Vendor, str], HardwareProfileRow] = {}
+    for device in fact.devices:
+        key = (device.vendor, device.model)
+        known = told.get(key) or fleet.profiles.get(key)
+        told[key] = HardwareProfileRow(
+            seq=seq,
+            vendor=device.vendor,
+            model=device.model,
+            vram_bytes=max(device.vram_bytes, known.vram_bytes if known else 0),
+            memory_bandwidth_gbytes_s=device.memory_bandwidth_gbytes_s,
+            fp16_gflops=device.fp16_gflops,
+            fp32_gflops=device.fp32_gflops,
+            int8_gops=device.int8_gops,
+        )
+    return [
+        row
+        for key, row in told.items()
+        if key not in fleet.profiles or msgspec.structs.replace(fleet.profiles[key], seq=seq) != row
+    ]

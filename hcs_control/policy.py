@@ -5,6 +5,7 @@ decided on `tick` facts, and the waiting time counts from the first tick that sa
 so an agent's wrong clock can neither hasten nor delay a release.
 """
 
+import functools
 import tomllib
 from pathlib import Path
 
@@ -68,10 +69,23 @@ def load_policy(path: Path = DEFAULT_POLICY_PATH) -> Policy:
         ConfigError: the file is missing, no TOML, or has a wrong field.
     """
     try:
-        document = msgspec.convert(tomllib.loads(path.read_text()), _PolicyDocument)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        return parse_policy(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ConfigError(f"policy {path}: {error}") from error
-    return Policy(document.version, document.rule)
+
+
+@functools.lru_cache(maxsize=4)  # the fold asks for the one in force with each fault
+def parse_policy(document: str) -> Policy:
+    """Return the rule set that a TOML document states.
+
+    Raises:
+        ConfigError: no TOML, or a wrong field.
+    """
+    try:
+        parsed = msgspec.convert(tomllib.loads(document), _PolicyDocument)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(str(error)) from error
+    return Policy(parsed.version, parsed.rule)
 
 
 def decide_on_fault(

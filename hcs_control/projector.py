@@ -13,14 +13,23 @@ from typing import NoReturn
 
 import structlog
 
-from hcs_bus.envelope import Envelope, decode_envelope, decode_fact, encode_decision, encode_fact
+from hcs_bus.envelope import (
+    KIND_OF_DECISION,
+    KIND_OF_FACT,
+    Envelope,
+    decode_envelope,
+    decode_fact,
+    encode_decision,
+    encode_fact,
+)
 from hcs_bus.errors import LogGapError, PoisonEventError, TransientError, UnknownKindError
-from hcs_bus.events import Decision, Fact, Tick
+from hcs_bus.events import Fact, Tick
 from hcs_bus.names import StreamSeq
 from hcs_bus.port import Bus, Record
 from hcs_bus.subjects import CLUSTER_NODE, FACTS_STREAM, parse_subject
 from hcs_control.fleet import Fleet
 from hcs_control.fold import fold
+from hcs_control.fold_isolation import DeviceDecision
 from hcs_control.metrics import ProjectorMetrics
 from hcs_control.policy import Policy
 from hcs_control.rows import AnyRow, Change, RowKey
@@ -79,7 +88,7 @@ class BatchFolder:
             return
         if folded.duplicate:
             self._metrics.duplicates.inc()
-        self._metrics.folded.labels(kind=type(fact).__name__.lower()).inc()
+        self._metrics.folded.labels(kind=KIND_OF_FACT[type(fact)]).inc()
         self._fleet.apply(folded.changes)
         self.changes.update({change_key(change): change for change in folded.changes})
         for decision in folded.decisions:
@@ -96,8 +105,8 @@ def _decode(record: Record) -> tuple[Envelope, Fact]:
     return envelope, decode_fact(envelope)
 
 
-def _outbox_decision(seq: StreamSeq, decision: Decision) -> OutboxDecision:
-    kind = type(decision).__name__.lower()
+def _outbox_decision(seq: StreamSeq, decision: DeviceDecision) -> OutboxDecision:
+    kind = KIND_OF_DECISION[type(decision)]
     event_id = f"projector/{kind}/{decision.device_id}/{seq}"
     message = encode_decision(decision, event_id=event_id, source=SOURCE)
     return OutboxDecision(fact_seq=seq, message=message)

@@ -8,8 +8,8 @@ import enum
 
 import msgspec
 
-from hcs_bus.events import AllocationState
-from hcs_bus.names import DeviceId, LinkType, NodeName, PodUid, StreamSeq, Vendor
+from hcs_bus.events import AllocationState, PodPhase
+from hcs_bus.names import DeviceId, LinkType, NodeName, PodUid, Severity, StreamSeq, Vendor
 
 
 class Health(enum.StrEnum):
@@ -34,6 +34,37 @@ class NodeRow(Row, frozen=True, kw_only=True):
     fingerprint_at_ns: int | None = None
     heartbeat_at_ns: int | None = None
     spool_dropped: int = 0
+
+    @property
+    def key(self) -> tuple[str]:
+        """Primary key."""
+        return (self.node_name,)
+
+
+class RdmaNicRow(Row, frozen=True, kw_only=True):
+    """A network card that reaches other nodes."""
+
+    node_name: NodeName
+    nic_name: str
+    pci_address: str
+    numa_node: int
+    link_layer: str  # "Ethernet" is RoCE
+    rate_gbps: float
+    up: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Primary key."""
+        return (self.node_name, self.nic_name)
+
+
+class NodeSampleRow(Row, frozen=True, kw_only=True):
+    """What a node's cards did last: one row per node, because all of it is replaced at once."""
+
+    node_name: NodeName
+    at_ns: int
+    interval_s: float
+    devices: str  # the event's list, as JSON; the view `device_health` takes it apart
 
     @property
     def key(self) -> tuple[str]:
@@ -70,6 +101,15 @@ class DeviceRow(Row, frozen=True, kw_only=True):
     fp16_gflops: int
     fp32_gflops: int
     driver_version: str
+    serial: str = ""
+    int8_gops: int = 0
+    matrix_cores: int = 0
+    pcie_generation_max: int = 0
+    pcie_width_max: int = 0
+    cpu_affinity: str = ""
+    library_version: str = ""
+    runtime_version: str = ""
+    firmware_version: str = ""
     present: bool = True  # false: its node's newest fingerprint no longer has it
     health: Health = Health.HEALTHY
     vram_allocated_bytes: int = 0
@@ -127,11 +167,52 @@ class DeviceLinkRow(Row, frozen=True, kw_only=True):
     link_type: LinkType
     lanes: int
     bandwidth_gbytes_s: float
+    latency_ns: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
         """Primary key."""
         return (self.device_id, self.peer_device_id)
+
+
+class DeviceCounterRow(Row, frozen=True, kw_only=True):
+    """Errors that a card has counted since HCS knows it; only cards that counted any have a row."""
+
+    device_id: DeviceId
+    ecc_corrected: int = 0
+    ecc_uncorrected: int = 0
+    pcie_replays: int = 0
+    link_errors: int = 0
+    changed_at_ns: int
+
+    @property
+    def key(self) -> tuple[str]:
+        """Primary key."""
+        return (self.device_id,)
+
+
+class FaultEpisodeRow(Row, frozen=True, kw_only=True):
+    """One code on one card while it lasts; occurrences without an end count while they repeat."""
+
+    device_id: DeviceId
+    code: str
+    raised_seq: StreamSeq
+    node_name: NodeName
+    vendor: Vendor
+    fault_name: str
+    severity: Severity
+    detail: str  # of the newest report
+    lasting: bool
+    reports: int
+    raised_at_ns: int
+    reported_at_ns: int  # of the newest report
+    ended_at_ns: int | None = None
+    ended_seq: StreamSeq | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Primary key."""
+        return (self.device_id, self.code, self.raised_seq)
 
 
 class IsolationRow(Row, frozen=True, kw_only=True):
@@ -197,6 +278,108 @@ class QuotaUsageRow(Row, frozen=True, kw_only=True):
         return (self.pod_uid, self.container, self.device_id)
 
 
+class BenchmarkRow(Row, frozen=True, kw_only=True):
+    """What a card did in a micro-benchmark, newest word."""
+
+    device_id: DeviceId
+    benchmark_name: str
+    node_name: NodeName
+    gflops: int
+    duration_s: float
+    power_watts: float | None
+    detail: str
+    at_ns: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Primary key."""
+        return (self.device_id, self.benchmark_name)
+
+
+class HardwareProfileRow(Row, frozen=True, kw_only=True):
+    """What a model can do on paper, as agents that had one told."""
+
+    vendor: Vendor
+    model: str
+    vram_bytes: int  # the largest that a card of this model ever had
+    memory_bandwidth_gbytes_s: float
+    fp16_gflops: int
+    fp32_gflops: int
+    int8_gops: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Primary key."""
+        return (self.vendor, self.model)
+
+
+class CheckpointRow(Row, frozen=True, kw_only=True):
+    """The newest state that a workload has saved."""
+
+    namespace: str
+    workload: str
+    pod_uid: PodUid
+    uri: str
+    step: int
+    size_bytes: int
+    at_ns: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Primary key."""
+        return (self.namespace, self.workload)
+
+
+class PodRow(Row, frozen=True, kw_only=True):
+    """A Pod that holds or held cards, until it is gone from the cluster."""
+
+    pod_uid: PodUid
+    namespace: str
+    pod_name: str
+    node_name: NodeName
+    workload: str
+    phase: PodPhase
+    reason: str
+    at_ns: int
+
+    @property
+    def key(self) -> tuple[str]:
+        """Primary key."""
+        return (self.pod_uid,)
+
+
+class ComputeQuotaRow(Row, frozen=True, kw_only=True):
+    """A team's limit; null is no limit."""
+
+    namespace: str
+    quota_name: str
+    vram_bytes: int | None
+    fp16_gflops: int | None
+    priorities: tuple[str, ...]
+    at_ns: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Primary key."""
+        return (self.namespace, self.quota_name)
+
+
+class HealthPolicyRow(Row, frozen=True, kw_only=True):
+    """A policy that was put in force; the one with the highest position is."""
+
+    policy_seq: StreamSeq
+    policy_version: str
+    document: str
+    who: str
+    why: str
+    at_ns: int
+
+    @property
+    def key(self) -> tuple[int]:
+        """Primary key."""
+        return (self.policy_seq,)
+
+
 AnyRow = (
     NodeRow
     | SourcePositionRow
@@ -206,6 +389,16 @@ AnyRow = (
     | IsolationRow
     | AllocationRow
     | QuotaUsageRow
+    | RdmaNicRow
+    | NodeSampleRow
+    | DeviceCounterRow
+    | FaultEpisodeRow
+    | BenchmarkRow
+    | HardwareProfileRow
+    | CheckpointRow
+    | PodRow
+    | ComputeQuotaRow
+    | HealthPolicyRow
 )
 RowKey = tuple[str | int, ...]
 

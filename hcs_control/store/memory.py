@@ -7,6 +7,7 @@ from hcs_control.rows import (
     AllocationRow,
     AnyRow,
     DeviceValidityRow,
+    FaultEpisodeRow,
     IsolationRow,
     Removed,
     RowKey,
@@ -84,5 +85,7 @@ def _is_live(row: AnyRow) -> bool:
             return row.state is not AllocationState.RELEASED
         case DeviceValidityRow():
             return row.valid_to_ns is None
+        case FaultEpisodeRow():
+            return row.ended_seq is None
         case _:
             return True

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 import msgspec
-from sqlalchemy import Row, Select, Table, bindparam, func, insert, select, update
+from sqlalchemy import Row, Select, Table, bindparam, false, func, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -28,10 +28,15 @@ from hcs_control.store.port import (
 )
 from hcs_control.store.tables import (
     ALLOCATION,
+    BENCHMARK,
+    COMPUTE_QUOTA,
     DECISION_OUTBOX,
     DEVICE_VALIDITY,
+    FAULT_EPISODE,
     ISOLATION,
+    NODE_SAMPLE,
     PARKED_EVENT,
+    POD,
     PROJECTION_POSITION,
     TABLE_OF_ROW,
 )
@@ -48,6 +53,12 @@ CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
 
 LIVE_ROWS_ONLY = {
+    # No fold looks at these.
+    NODE_SAMPLE: false(),
+    BENCHMARK: false(),
+    POD: false(),
+    COMPUTE_QUOTA: false(),
+    FAULT_EPISODE: FAULT_EPISODE.c.ended_seq.is_(None),
     DEVICE_VALIDITY: DEVICE_VALIDITY.c.valid_to_ns.is_(None),
     ISOLATION: ISOLATION.c.released_seq.is_(None),
     ALLOCATION: ALLOCATION.c.state != AllocationState.RELEASED.value,

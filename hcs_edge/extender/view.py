@@ -20,7 +20,8 @@ from hcs_bus.subjects import (
     FINGERPRINT_SUBJECTS,
 )
 from hcs_control.fleet import Fleet
-from hcs_control.fold import fold, fold_decision
+from hcs_control.fold import fold
+from hcs_control.fold_isolation import fold_decision
 from hcs_control.placement_cache import PlacementCache
 from hcs_control.policy import Policy
 from hcs_control.store.port import Store

@@ -10,22 +10,29 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from hcs_agents.fault_catalogue import describe
 from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import (
     Allocation,
     AllocationState,
     DeviceFingerprint,
+    DeviceSample,
     Fact,
     Fault,
     FaultState,
+    Operator,
+    OperatorVerb,
+    PolicyDocument,
+    Samples,
     Tick,
 )
 from hcs_bus.names import DeviceId, NodeName, Vendor
 from hcs_control.placement import NoFit, place
 from hcs_control.policy import load_policy
 from hcs_control.request import Request
-from hcs_control.rows import DeviceRow, IsolationRow, Removed
+from hcs_control.rows import DeviceCounterRow, DeviceRow, IsolationRow, Removed
 from hcs_control.store.port import change_key
 from tests.scenarios.script import ScenarioError
 from tests.scenarios.words import (
@@ -154,6 +161,42 @@ class Machine:
         )
         return self._from_agent(row.node_name, fact)
 
+    def occurrence(self, device: str, code: str) -> Event:
+        """The agent of the card's node reports something that has no end."""
+        event = self._fault(device, code, FaultState.RAISED)
+        return event._replace(fact=msgspec.structs.replace(event.fact, lasting=False))
+
+    def samples(self, node: str, *counts: str) -> Event:
+        """An agent says what its cards do, each as DEVICE or DEVICE:COUNTER=GROWTH."""
+        devices = tuple(_sample(text) for text in counts)
+        fact = Samples(at_ns=self._now_ns, interval_s=10.0, devices=devices)
+        return self._from_agent(NodeName(node), fact)
+
+    def operator(self, verb: str, node: str, device: str = "") -> Event:
+        """A person wants a card, or a whole node's cards, isolated or released."""
+        fact = Operator(
+            at_ns=self._now_ns,
+            verb=OperatorVerb(verb),
+            node=NodeName(node),
+            device_id=DeviceId(device) if device else None,
+            who="alice",
+            why="a test",
+        )
+        return Event(f"operator/{len(self._folded)}", fact.node, fact)
+
+    def policy(self, version: str, *codes: str) -> Event:
+        """A policy is put in force: the codes of NVIDIA's cards that isolate one for 60 s."""
+        rule = (
+            f'[[rule]]\nname = "r"\nvendor = "nvidia"\nrelease_after_s = 60\ncodes = {list(codes)}'
+        )
+        document = f'version = "{version}"\n{rule}\n'
+        if not codes:
+            document = f'version = "{version}"\nrule = []\n'
+        fact = PolicyDocument(
+            at_ns=self._now_ns, version=version, document=document, who="alice", why="a test"
+        )
+        return Event(f"policy/{version}", CLUSTER, fact)
+
     def tick(self, duration: str) -> Event:
         """Time passes, and the timer says so."""
         self._now_ns += quantity(duration, "s") * SECOND
@@ -241,6 +284,10 @@ EVENTS: dict[str, Callable[..., Event]] = {
     "heartbeat": Machine.heartbeat,
     "fault": Machine.fault,
     "clear": Machine.clear,
+    "occurrence": Machine.occurrence,
+    "samples": Machine.samples,
+    "operator": Machine.operator,
+    "policy": Machine.policy,
     "tick": Machine.tick,
     "reserve": Machine.reserve,
     "bind": Machine.bind,
@@ -274,6 +321,15 @@ def _words(signature: inspect.Signature) -> list[str]:
         optional = many or parameter.default is not inspect.Parameter.empty
         words.append(f"[{parameter.name}]{many}" if optional else parameter.name)
     return words
+
+
+def _sample(text: str) -> DeviceSample:
+    match re.split("[:=]", text):
+        case [name]:
+            return DeviceSample(device_id=DeviceId(name))
+        case [name, counter, growth] if counter in DeviceCounterRow.__struct_fields__:
+            return DeviceSample(device_id=DeviceId(name), **{counter: int(growth)})
+    raise ScenarioError(f"{text!r}: must be DEVICE[:ecc_corrected=2]")
 
 
 def _device(index: int, text: str) -> DeviceFingerprint:

@@ -9,9 +9,13 @@ from hcs_control.rows import (
     AllocationRow,
     AnyRow,
     Change,
+    DeviceCounterRow,
     DeviceRow,
     DeviceValidityRow,
+    HardwareProfileRow,
+    HealthPolicyRow,
     IsolationRow,
+    NodeSampleRow,
     Removed,
     RowKey,
     SourcePositionRow,
@@ -24,8 +28,12 @@ TELLING_FIELDS: dict[type[AnyRow], tuple[str, ...]] = {
     DeviceRow: ("node_name", "vendor", "vram_bytes", "fp16_gflops"),
     IsolationRow: ("rule", "active_codes"),
     AllocationRow: ("state", "vram_bytes", "fp16_gflops"),
+    DeviceCounterRow: ("ecc_corrected", "ecc_uncorrected", "pcie_replays", "link_errors"),
+    NodeSampleRow: ("devices",),
+    HealthPolicyRow: ("policy_version",),
 }
-HIDDEN_ROWS = (DeviceValidityRow,)  # the past of devices, whose changes are told already
+# The past of devices, whose changes are told already, and what follows from their models.
+HIDDEN_ROWS = (DeviceValidityRow, HardwareProfileRow)
 HIDDEN_FIELDS = {"seq", "last_n"}  # they change with every fact
 
 

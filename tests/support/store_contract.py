@@ -1,5 +1,8 @@
 """What every store adapter does: inherited by the memory twin's tests and by PostgreSQL's."""
 
+from typing import get_args
+
+import msgspec
 import pytest
 
 from hcs_bus.envelope import Message
@@ -7,10 +10,14 @@ from hcs_bus.events import AllocationState
 from hcs_bus.names import DeviceId, NodeName, PodUid, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.policy import load_policy
-from hcs_control.rows import AllocationRow, DeviceLinkRow, Removed
+from hcs_control.rows import AllocationRow, AnyRow, DeviceLinkRow, Removed
 from hcs_control.store.port import Batch, FencedError, OutboxDecision, ParkedEvent, Store
+from tests.support.every_kind import FACTS, FINGERPRINT, SAMPLES
 from tests.support.facts import GIB, allocation, device, fault, fingerprint, link, quota
 from tests.support.folding import Folding
+
+SPARE = device("spare", index=1)
+NEWEST_KINDS = ("benchmark", "checkpoint", "pod", "compute_quota", "policy")
 
 D0, D1 = DeviceId("d0"), DeviceId("d1")
 
@@ -23,6 +30,13 @@ def full_folding() -> Folding:
     folding.add(allocation(AllocationState.BOUND))
     folding.add(fault("d1"))
     folding.add(quota("d0"))
+    told = {
+        "fingerprint": msgspec.structs.replace(FINGERPRINT, devices=(*FINGERPRINT.devices, SPARE)),
+        "samples": SAMPLES,
+        **{kind: FACTS[kind] for kind in NEWEST_KINDS},
+    }
+    for fact in told.values():
+        folding.add(fact, node=NodeName("gpu-1"))
     return folding
 
 
@@ -46,6 +60,14 @@ class StoreContract:
         loaded = await store.load()
         assert loaded.position == folding.seq
         assert same_fleet(loaded.fleet, folding.fleet)
+
+    async def test_every_kind_of_row_comes_back_as_it_was_written(self, store: Store) -> None:
+        folding = full_folding()
+        written = {key: row for key, row in folding.changes.items() if not isinstance(row, Removed)}
+        assert {row_type for row_type, _ in written} == set(get_args(AnyRow))
+        await store.commit(folding.batch())
+        contents = await store.contents()
+        assert {(type(row), row.key): row for row in contents.rows} == written
 
     async def test_a_later_row_replaces_the_one_with_its_key(self, store: Store) -> None:
         folding = full_folding()

@@ -6,7 +6,7 @@ import pytest
 from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import AllocationState, FaultState, Isolate, Release, Tick
 from hcs_bus.names import DeviceId, NodeName, PodUid
-from hcs_control.fold import fold_decision
+from hcs_control.fold_isolation import fold_decision
 from hcs_control.policy import load_policy
 from hcs_control.rows import DeviceValidityRow, Health
 from tests.support.facts import (
