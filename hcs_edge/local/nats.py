@@ -22,9 +22,11 @@ from hcs_edge.local.settings import Settings
 CONTROL = "control"
 EXTENDER = "extender"
 READER = "reader"
-SERVICES = (CONTROL, EXTENDER, READER)
+OPERATOR = "operator"  # people: `hcs isolate`, `hcs release`, `hcs policy`
+SERVICES = (CONTROL, EXTENDER, READER, OPERATOR)
 
-AGENT_KINDS = ("fingerprint", "heartbeat", "fault", "quota", "samples")
+AGENT_KINDS = ("fingerprint", "samples", "heartbeat", "fault", "quota", "benchmark", "checkpoint")
+OPERATOR_KINDS = ("operator", "policy")
 # Both streams at their own limits (2.25 GiB), twice: the server counts a stream a second time when
 # it is declared again, and refuses with "insufficient storage resources" though it exists.
 STORE_BYTES_MAX = 8 * 1024**3
@@ -109,6 +111,10 @@ def _permissions(nodes: Sequence[str]) -> dict[str, dict[str, list[str]]]:
             "subscribe": _inboxes(EXTENDER),
         },
         READER: {"publish": read, "subscribe": _inboxes(READER)},
+        OPERATOR: {
+            "publish": [*(f"hcs.fact.{kind}.*" for kind in OPERATOR_KINDS), *read],
+            "subscribe": _inboxes(OPERATOR),
+        },
     }
     for node in nodes:
         user = agent_user(node)

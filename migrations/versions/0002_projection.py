@@ -347,8 +347,8 @@ SELECT
     d.vram_bytes,
     d.vram_allocated_bytes,
     greatest(0, d.vram_bytes - d.vram_allocated_bytes) AS vram_free_bytes,
-    d.fp16_gflops / 1000.0 AS fp16_tflops,
-    greatest(0, d.fp16_gflops - d.fp16_allocated_gflops) / 1000.0 AS fp16_free_tflops,
+    d.fp16_gflops / 1000::float8 AS fp16_tflops,
+    greatest(0, d.fp16_gflops - d.fp16_allocated_gflops) / 1000::float8 AS fp16_free_tflops,
     CASE WHEN NOT d.present THEN 'absent' ELSE d.health END AS health,
     i.code AS isolation_code,
     i.evidence AS isolation_evidence,
@@ -370,7 +370,7 @@ SELECT
     coalesce(sum(greatest(0, d.vram_bytes - d.vram_allocated_bytes))
         FILTER (WHERE d.present AND d.health = 'healthy'), 0) AS vram_free_bytes,
     coalesce(sum(greatest(0, d.fp16_gflops - d.fp16_allocated_gflops))
-        FILTER (WHERE d.present AND d.health = 'healthy'), 0) / 1000.0 AS fp16_free_tflops
+        FILTER (WHERE d.present AND d.health = 'healthy'), 0) / 1000::float8 AS fp16_free_tflops
 FROM device d
 GROUP BY d.vendor, d.model
 ORDER BY d.vendor, d.model;
@@ -384,8 +384,8 @@ SELECT
     count(*) FILTER (WHERE d.present AND d.health = 'healthy') AS healthy_devices,
     coalesce(sum(d.vram_bytes) FILTER (WHERE d.present), 0) AS vram_bytes,
     coalesce(sum(d.vram_allocated_bytes) FILTER (WHERE d.present), 0) AS vram_allocated_bytes,
-    coalesce(sum(d.fp16_gflops) FILTER (WHERE d.present), 0) / 1000.0 AS fp16_tflops,
-    coalesce(sum(d.fp16_allocated_gflops) FILTER (WHERE d.present), 0) / 1000.0
+    coalesce(sum(d.fp16_gflops) FILTER (WHERE d.present), 0) / 1000::float8 AS fp16_tflops,
+    coalesce(sum(d.fp16_allocated_gflops) FILTER (WHERE d.present), 0) / 1000::float8
         AS fp16_allocated_tflops
 FROM device d
 GROUP BY d.vendor
@@ -515,8 +515,8 @@ SELECT
     l.vram_bytes AS vram_limit_bytes,
     coalesce(u.used_bytes, 0) AS vram_used_bytes,
     coalesce(u.refusals, 0) AS refusals,
-    coalesce(g.fp16_gflops, 0) / 1000.0 AS fp16_granted_tflops,
-    l.fp16_gflops / 1000.0 AS fp16_limit_tflops
+    coalesce(g.fp16_gflops, 0) / 1000::float8 AS fp16_granted_tflops,
+    l.fp16_gflops / 1000::float8 AS fp16_limit_tflops
 FROM granted g
 FULL JOIN limited l USING (namespace)
 LEFT JOIN used u USING (namespace)
