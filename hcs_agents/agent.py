@@ -1,49 +1,50 @@
 """The agent of one node: what the detectors see becomes facts on the bus.
 
-Detector threads only enqueue. One loop drains the queue, spools facts, and remembers which faults
-are in force; another carries the spool to the bus whenever there is one. The first fingerprint
-waits until every detector has answered, because what a fingerprint omits is gone; faults wait for
-the first fingerprint, because they speak of its cards.
+Each vendor's detector runs in a worker process, whose words only enqueue. One loop drains the
+queue, spools facts, and remembers which faults are in force; another carries the spool to the bus
+whenever there is one. The first fingerprint waits until every vendor has answered, because what a
+fingerprint omits is gone; faults wait for the first fingerprint, because they speak of its cards.
+
+A vendor whose worker hangs has the fault `hang` on each of its cards: which of them it was, nobody
+can say. That fault is the agent's own; it ends when each kind of call has returned again.
 """
 
 import asyncio
 import contextlib
-import queue
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
-from hcs_agents.detectors.port import Detector, FaultSignal
-from hcs_agents.fault_catalogue import catalogue, describe
+from hcs_agents.detectors.port import FaultSignal
+from hcs_agents.fault_catalogue import HANG, catalogue, describe
 from hcs_agents.fault_memory import FaultMemory, RememberedFault
 from hcs_agents.metrics import AgentMetrics
+from hcs_agents.nics import rdma_nics
+from hcs_agents.node_view import NodeView
 from hcs_agents.quota.server import QuotaServer
-from hcs_agents.watcher import Crash, DetectorWatcher, Faults, Observation, Scan
+from hcs_agents.watcher import next_multiple
+from hcs_agents.worker import Failure, FailureKind, Observation, Recovery, WorkerKeeper
+from hcs_agents.worker_frames import Faults, Mistake, Order, Sampled, Scan
+from hcs_agents.worker_nursery import WorkerStarter
 from hcs_bus.envelope import KIND_OF_FACT
-from hcs_bus.errors import SpoolFullError, TransientError
-from hcs_bus.events import (
-    DetectorReport,
-    DetectorState,
-    Fact,
-    Fault,
-    FaultState,
-    Fingerprint,
-    Heartbeat,
-)
-from hcs_bus.names import NANOSECONDS_PER_SECOND, NodeName, Vendor
+from hcs_bus.errors import TransientError
+from hcs_bus.events import Fact, Fault, FaultState, Fingerprint, Heartbeat
+from hcs_bus.names import NANOSECONDS_PER_SECOND, DeviceId, NodeName, Vendor
 from hcs_bus.port import Bus
 from hcs_bus.spool import Spool
 from hcs_bus.spool_publisher import SpoolPublisher
 
 LOG = structlog.get_logger()
 
-OBSERVATIONS_MAX = 1000  # at the limit the detector threads wait
 FIRST_SCAN_S = 10.0  # a library that takes longer is reported as broken for the time being
 CONNECT_RETRY_S = 1.0
+SAMPLES_LAG = 0.2  # of their interval: workers have sampled by then, and their words are here
 FAREWELL_S = 2.0  # how long the end may take to bring the spool to the bus
 
 
@@ -62,6 +63,9 @@ class AgentSettings:
     heartbeat_interval_s: float = 10.0
     fingerprint_interval_s: float = 600.0
     scan_interval_s: float = 2.0
+    sample_interval_s: float = 10.0
+    call_timeout_s: float = 10.0  # a vendor's call that takes longer hangs
+    sysfs: Path = Path("/sys")
 
 
 class Agent:
@@ -70,28 +74,31 @@ class Agent:
     def __init__(
         self,
         settings: AgentSettings,
-        detectors: Sequence[Detector],
+        workers: WorkerStarter,
         *,
         connect: Callable[[], Awaitable[Bus]],
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._settings = settings
+        self._workers = workers
         self._connect = connect
         self._clock_ns = clock_ns
         self._spool = Spool(settings.spool, node=settings.node)
+        self._publisher = SpoolPublisher(self._spool)
         self._quota = QuotaServer(settings.socket, self.publish, clock_ns=clock_ns)
-        self._metrics = AgentMetrics(spooled=lambda: len(self._spool), quota=self._quota.counters)
+        self._node = NodeView(workers.vendors)
+        self._metrics = AgentMetrics(
+            spool=self._spool,
+            publisher=self._publisher,
+            quota=self._quota.counters,
+            node=self._node,
+        )
         self._memory = FaultMemory(settings.spool)
         self._bus: Bus | None = None
-        self._publisher: SpoolPublisher | None = None
-        self._observations: queue.Queue[Observation] = queue.Queue(OBSERVATIONS_MAX)
-        self._observed = asyncio.Event()  # means: "the queue is not empty"
-        self._stopping = False
-        self._scans: dict[Vendor, Scan] = {}
+        self._observations: deque[Observation] = deque()
+        self._observed = asyncio.Event()  # means: "there is something to take or to tell"
         self._fingerprint: Fingerprint | None = None  # the last one told
         self._held: list[tuple[Vendor, FaultSignal]] = []  # until the first fingerprint
-        self._vendors = tuple(detector.vendor for detector in detectors)
-        self._detectors = tuple(detectors)
 
     # --- Life -------------------------------------------------------------------------------------
 
@@ -113,65 +120,61 @@ class Agent:
             AgentError: a detector failed in a way that no detector may.
         """
         self._quota.start()
-        loop = asyncio.get_running_loop()
-        watchers = [self._watcher(detector, loop) for detector in self._detectors]
         LOG.info("agent_starts", node=self._settings.node, spooled=len(self._spool))
-        for watcher in watchers:
-            watcher.start()
         try:
             async with asyncio.TaskGroup() as tasks:
+                for vendor in self._workers.vendors:
+                    tasks.create_task(self._keeper(vendor).run())
                 tasks.create_task(self._drain_forever())
+                tasks.create_task(self._sample_forever())
+                tasks.create_task(self._look_at_nics_forever())
                 tasks.create_task(self._beat_forever())
                 tasks.create_task(self._publish_forever())
         finally:
-            await self._end(watchers)
+            await self._end()
 
     def publish(self, fact: Fact) -> None:
         """Put a fact on its way; once this returns it survives the agent. Event loop only."""
-        try:
-            if self._publisher is None:
-                self._spool.append(fact)
-            else:
-                self._publisher.publish(fact)
-        except SpoolFullError:
-            LOG.exception("fact_not_kept")
-            self._metrics.unkept.inc()
-            return
-        self._metrics.facts.labels(KIND_OF_FACT[type(fact)]).inc()
+        kind = KIND_OF_FACT[type(fact)]
+        if self._publisher.publish(fact):
+            self._metrics.facts.labels(kind).inc()
+        else:
+            self._metrics.unkept.labels(kind).inc()
 
-    async def _end(self, watchers: Sequence[DetectorWatcher]) -> None:
-        self._stopping = True
-        for watcher in watchers:
-            watcher.stop()
-        for watcher in watchers:
-            await asyncio.to_thread(watcher.join)
+    async def _end(self) -> None:
+        await self._workers.close()
         self._quota.stop()
-        if self._bus is not None and self._publisher is not None:
+        if self._bus is not None:
             with contextlib.suppress(TimeoutError, TransientError):
                 async with asyncio.timeout(FAREWELL_S):
-                    await self._publisher.flush_once()
+                    await self._publisher.flush_once(self._bus)
                     await self._bus.close()
         LOG.info("agent_ends", node=self._settings.node, spooled=len(self._spool))
         self._spool.close()
 
-    # --- From the detectors -----------------------------------------------------------------------
+    # --- From the workers -------------------------------------------------------------------------
 
-    def _watcher(self, detector: Detector, loop: asyncio.AbstractEventLoop) -> DetectorWatcher:
-        def sink(observation: Observation) -> None:
-            while not self._stopping:
-                try:
-                    self._observations.put(observation, timeout=1.0)
-                except queue.Full:
-                    continue
-                loop.call_soon_threadsafe(self._observed.set)
-                return
+    def _keeper(self, vendor: Vendor) -> WorkerKeeper:
+        def order() -> Order:
+            # A hang is no fault of the detector's: it could not tell of its end.
+            active = [fault for fault in self._memory.active_of(vendor) if fault.code != HANG]
+            return Order(
+                scan_interval_s=self._settings.scan_interval_s,
+                sample_interval_s=self._settings.sample_interval_s,
+                active=tuple(active),
+            )
 
-        return DetectorWatcher(
-            detector,
-            sink,
-            active=self._memory.active_of(detector.vendor),
-            scan_interval_s=self._settings.scan_interval_s,
+        return WorkerKeeper(
+            vendor,
+            self._workers,
+            self._observe,
+            order=order,
+            call_timeout_s=self._settings.call_timeout_s,
         )
+
+    def _observe(self, observation: Observation) -> None:
+        self._observations.append(observation)
+        self._observed.set()
 
     async def _drain_forever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -189,18 +192,16 @@ class Agent:
             self._drain()
 
     def _give_up_waiting(self) -> None:
-        for vendor in self._vendors:
-            detail = f"no answer in {FIRST_SCAN_S:g} s"
-            report = DetectorReport(vendor=vendor, state=DetectorState.BROKEN, detail=detail)
-            if self._scans.setdefault(vendor, Scan(report=report)).report is report:
-                self._note_report(report, device_count=0)
+        for vendor in self._workers.vendors:
+            if self._node.report_of(vendor) is None:
+                self._node.note_broken(vendor, f"no answer in {FIRST_SCAN_S:g} s")
+                self._note_report(vendor)
 
     def _drain(self) -> None:
         """Take everything in the queue, then tell of it: the fingerprint first."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._take(self._observations.get_nowait())
-        if len(self._scans) == len(self._vendors):
+        while self._observations:
+            self._take(self._observations.popleft())
+        if self._node.is_complete:
             self._tell_fingerprint()
         if self._fingerprint is not None:
             held, self._held = self._held, []
@@ -209,20 +210,47 @@ class Agent:
 
     def _take(self, observation: Observation) -> None:
         match observation:
-            case Scan(report=report, devices=devices):
-                before = self._scans.get(report.vendor)
-                self._scans[report.vendor] = observation
-                if before is None or before.report != report or len(before.devices) != len(devices):
-                    self._note_report(report, device_count=len(devices))
+            case Scan(report=report):
+                before = self._node.report_of(report.vendor)
+                device_count = len(self._node.devices_of(report.vendor))
+                self._node.note_scan(observation)
+                if before != report or device_count != len(observation.devices):
+                    self._note_report(report.vendor)
             case Faults(vendor=vendor, signals=signals):
                 self._held += [(vendor, signal) for signal in signals]
-            case Crash(vendor=vendor, error=error):
-                raise AgentError(f"the {vendor} detector failed: {error!r}") from error
+            case Sampled():
+                self._node.note_samples(observation, at_ns=self._clock_ns())
+            case Failure(vendor=vendor, kind=kind, detail=detail):
+                self._node.note_failure(observation)
+                self._note_report(vendor)
+                self._metrics.note_failure(observation)
+                if kind is FailureKind.HANG:
+                    self._hold_hangs(vendor, detail)
+            case Recovery(vendor=vendor):
+                self._held += [
+                    (vendor, _hang(fault.device_id, FaultState.CLEARED))
+                    for fault in self._memory
+                    if fault.vendor is vendor and fault.code == HANG
+                ]
+            case Mistake(vendor=vendor, detail=detail):
+                raise AgentError(f"the {vendor} detector failed: {detail}")
 
-    def _note_report(self, report: DetectorReport, *, device_count: int) -> None:
+    def _hold_hangs(self, vendor: Vendor, detail: str) -> None:
+        hanging = {fault.device_id for fault in self._memory if fault.code == HANG}
+        self._held += [
+            (vendor, _hang(device.device_id, FaultState.RAISED, detail))
+            for device in self._node.devices_of(vendor)
+            if device.device_id not in hanging
+        ]
+
+    def _note_report(self, vendor: Vendor) -> None:
+        report = self._node.report_of(vendor)
+        if report is None:
+            raise AssertionError(f"no report of {vendor}")
+        device_count = len(self._node.devices_of(vendor))
         LOG.info(
             "detector",
-            vendor=report.vendor,
+            vendor=vendor,
             state=report.state,
             detail=report.detail,
             devices=device_count,
@@ -233,16 +261,11 @@ class Agent:
 
     def _tell_fingerprint(self) -> None:
         """Publish the whole node at the start, on a change, and when the last one is old."""
-        now = Fingerprint(
-            at_ns=self._clock_ns(),
-            agent_version=self._settings.version,
-            detectors=tuple(self._scans[vendor].report for vendor in self._vendors),
-            devices=tuple(d for vendor in self._vendors for d in self._scans[vendor].devices),
-        )
+        now = self._node.fingerprint(at_ns=self._clock_ns(), agent_version=self._settings.version)
         last, age_ns = self._fingerprint, 0
         if last is not None:
             age_ns = now.at_ns - last.at_ns
-            changed = (last.detectors, last.devices) != (now.detectors, now.devices)
+            changed = msgspec.structs.replace(now, at_ns=last.at_ns) != last
             if (
                 not changed
                 and age_ns < self._settings.fingerprint_interval_s * NANOSECONDS_PER_SECOND
@@ -278,10 +301,12 @@ class Agent:
         )
         remembered = RememberedFault(vendor=vendor, device_id=signal.device_id, code=signal.code)
         if signal.state is FaultState.RAISED and signal.lasting:
-            self._memory.add(remembered)  # before the spool; see `fault_memory`
+            with _despite_a_full_disk():
+                self._memory.add(remembered)  # before the spool; see `fault_memory`
         self.publish(fault)
         if signal.state is FaultState.CLEARED:
-            self._memory.remove(remembered)
+            with _despite_a_full_disk():
+                self._memory.remove(remembered)
         self._metrics.note_fault(fault)
         LOG.info("fault", device=fault.device_id, code=fault.code, state=fault.state)
 
@@ -292,7 +317,7 @@ class Agent:
                     at_ns=self._clock_ns(),
                     interval_s=self._settings.heartbeat_interval_s,
                     spooled=len(self._spool),
-                    dropped=self._spool.dropped,
+                    dropped=self._publisher.dropped,
                 )
             )
             await asyncio.sleep(self._settings.heartbeat_interval_s)
@@ -305,5 +330,37 @@ class Agent:
             except TransientError as error:
                 LOG.warning("bus_unreachable", error=str(error), retry_s=CONNECT_RETRY_S)
                 await asyncio.sleep(CONNECT_RETRY_S)
-        self._publisher = SpoolPublisher(self._spool, self._bus)
-        await self._publisher.run()
+        await self._publisher.run(self._bus)
+
+    async def _sample_forever(self) -> None:
+        """Tell of samples a little after the workers took them, all vendors' in one fact."""
+        interval_s = self._settings.sample_interval_s
+        lag_s = SAMPLES_LAG * interval_s
+        while True:
+            now_s = time.monotonic()
+            await asyncio.sleep(next_multiple(now_s - lag_s, interval_s) + lag_s - now_s)
+            samples = self._node.take_samples(interval_s=interval_s)
+            if samples is not None:
+                self.publish(samples)
+
+    async def _look_at_nics_forever(self) -> None:
+        """Keep the network cards up to date; off the loop, for the kernel may ask the card."""
+        while True:
+            nics = await asyncio.to_thread(rdma_nics, self._settings.sysfs)
+            if nics != self._node.nics:
+                self._node.nics = nics
+                self._observed.set()
+            await asyncio.sleep(self._settings.scan_interval_s)
+
+
+def _hang(device_id: DeviceId, state: FaultState, detail: str = "") -> FaultSignal:
+    return FaultSignal(device_id=device_id, code=HANG, state=state, detail=detail)
+
+
+@contextlib.contextmanager
+def _despite_a_full_disk() -> Iterator[None]:
+    """Go on when the fault memory cannot be written: the fault counts, not its file."""
+    try:
+        yield
+    except OSError as error:
+        LOG.exception("fault_memory_not_written", error=str(error))

@@ -1,14 +1,36 @@
-"""The agent's own metrics."""
+"""The agent's own metrics.
+
+What is known of a card is read when somebody asks: a card that is gone or silent has no series.
+"""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from hcs_agents.node_view import DeviceNow, NodeView
 from hcs_agents.quota.server import QuotaCounters
+from hcs_agents.worker import Failure
 from hcs_bus.events import DetectorReport, DetectorState, Fault
+from hcs_bus.spool import Spool
+from hcs_bus.spool_publisher import SpoolPublisher
+
+DEVICE_LABELS = ["vendor", "device_id", "index"]
+DEVICE_GAUGES = {  # field of a sample: what it is
+    "utilization_percent": "Share of the time in which some kernel ran",
+    "vram_used_bytes": "Memory in use",
+    "temperature_celsius": "Temperature of the chip",
+    "memory_temperature_celsius": "Temperature of the memory",
+    "power_watts": "Power drawn",
+}
+DEVICE_COUNTERS = {
+    "ecc_corrected": "Memory errors corrected since the agent began",
+    "ecc_uncorrected": "Memory errors not corrected since the agent began",
+    "pcie_replays": "PCIe packets sent again since the agent began",
+    "link_errors": "Errors of the card's fabric since the agent began",
+}
 
 
 class QuotaCollector(Collector):
@@ -29,44 +51,82 @@ class QuotaCollector(Collector):
                 yield GaugeMetricFamily(name, text, value=value)
 
 
+class DeviceCollector(Collector):
+    """Shows what each card does, as it last said."""
+
+    def __init__(self, devices: Callable[[], Iterable[DeviceNow]]) -> None:
+        self._devices = devices
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        """Return one metric per figure, with a series per card that tells it."""
+        devices = list(self._devices())
+        for field, text in DEVICE_GAUGES.items():
+            gauge = GaugeMetricFamily(f"hcs_agent_device_{field}", text, labels=DEVICE_LABELS)
+            for one in devices:
+                if (value := getattr(one.sample, field)) is not None:
+                    gauge.add_metric(_labels(one), value)
+            yield gauge
+        for field, text in DEVICE_COUNTERS.items():
+            counter = CounterMetricFamily(f"hcs_agent_device_{field}", text, labels=DEVICE_LABELS)
+            for one in devices:
+                counter.add_metric(_labels(one), getattr(one.total, field))
+            yield counter
+
+
+def _labels(one: DeviceNow) -> list[str]:
+    return [one.device.vendor, one.device.device_id, str(one.device.index)]
+
+
 class AgentMetrics:
     """One registry per agent, so that several can live in one process."""
 
-    def __init__(self, *, spooled: Callable[[], int], quota: QuotaCounters) -> None:
+    def __init__(
+        self, *, spool: Spool, publisher: SpoolPublisher, quota: QuotaCounters, node: NodeView
+    ) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(QuotaCollector(quota))
-        self.facts = Counter(
-            "hcs_agent_facts", "Facts put into the spool", ["kind"], registry=self.registry
+        self.registry.register(DeviceCollector(node.devices_now))
+        self.facts = self._counter("facts", "Facts put on their way", ["kind"])
+        self.unkept = self._counter("unkept_facts", "Facts lost for want of room", ["kind"])
+        self.faults = self._counter(
+            "faults", "Faults raised and cleared", ["vendor", "severity", "state"]
         )
-        self.unkept = Counter(
-            "hcs_agent_unkept_facts", "Facts that a full spool refused", registry=self.registry
+        self.failures = self._counter(
+            "worker_failures", "Workers that hung, crashed, or cannot be ended", ["vendor", "kind"]
         )
-        self.faults = Counter(
-            "hcs_agent_faults",
-            "Faults raised and cleared",
-            ["vendor", "severity", "state"],
-            registry=self.registry,
+        self.devices = self._gauge("devices", "Cards in the fingerprint", ["vendor"])
+        self.detector = self._gauge(
+            "detector", "1 for the state that a vendor's library is in", ["vendor", "state"]
         )
-        self.spooled = Gauge(
-            "hcs_agent_spooled_facts", "Facts that wait for the bus", registry=self.registry
+        self._show("spooled_facts", "Facts that wait for the bus", lambda: len(spool))
+        self._show(
+            "waiting_facts",
+            "Facts that wait in memory, because the spool has no room",
+            lambda: publisher.waiting,
         )
-        self.spooled.set_function(lambda: float(spooled()))
-        self.devices = Gauge(
-            "hcs_agent_devices", "Cards that answer", ["vendor"], registry=self.registry
-        )
-        self.detector = Gauge(
-            "hcs_agent_detector",
-            "1 for the state that a vendor's library is in",
-            ["vendor", "state"],
-            registry=self.registry,
+        self._show(
+            "malformed_readings", "Samples of a card that cannot be true", lambda: node.malformed
         )
 
     def note_fault(self, fault: Fault) -> None:
         """Count a fault."""
         self.faults.labels(fault.vendor, fault.severity, fault.state).inc()
 
+    def note_failure(self, failure: Failure) -> None:
+        """Count a failed worker."""
+        self.failures.labels(failure.vendor, failure.kind).inc()
+
     def note_detector(self, report: DetectorReport, device_count: int) -> None:
         """Show how a vendor's library is."""
         self.devices.labels(report.vendor).set(device_count)
         for state in DetectorState:
             self.detector.labels(report.vendor, state).set(state is report.state)
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> Counter:
+        return Counter(f"hcs_agent_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: list[str]) -> Gauge:
+        return Gauge(f"hcs_agent_{name}", text, labels, registry=self.registry)
+
+    def _show(self, name: str, text: str, value: Callable[[], int]) -> None:
+        self._gauge(name, text, []).set_function(lambda: float(value()))

@@ -1,135 +1,117 @@
-"""One thread per detector: opens it, waits for faults, scans now and then, opens it again.
+"""The loop of a worker: opens a detector, scans and samples at intervals, waits for faults between.
 
-What it sees goes to a sink, which only enqueues. A missing or broken library is an observation like
-any other. An exception that no detector may raise is one too: whoever drains the queue ends on it.
+It says before each call what it calls, because the call may not come back, and a scan only when it
+differs from the one before. Samples are taken at multiples of their interval on the node's own
+clock, so those of all vendors belong to one moment. A library that is missing or breaks ends the
+loop with a last word: whoever wants another try starts another worker, which loads it anew.
 """
 
-import threading
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 import structlog
 
 from hcs_agents.detectors.port import (
-    ActiveFault,
     Detector,
-    FaultSignal,
     LibraryBrokenError,
     LibraryMissingError,
 )
-from hcs_bus.events import DetectorReport, DetectorState, DeviceFingerprint
+from hcs_agents.worker_frames import (
+    ENCODER,
+    Doing,
+    Faults,
+    Frame,
+    Mistake,
+    Operation,
+    Order,
+    Sampled,
+    Scan,
+)
+from hcs_bus.events import DetectorReport, DetectorState
 from hcs_bus.names import Vendor
 
 LOG = structlog.get_logger()
 
-WAIT_S = 0.5  # how long a blocking wait may take to notice that the agent ends
-JOIN_S = 3.0  # several times what a detector takes to close
-REOPEN_S = 10.0  # between tries to open a library that is missing or broken
-
-
-class Scan(msgspec.Struct, frozen=True, kw_only=True):
-    """All of one vendor's cards, and how its library is."""
-
-    report: DetectorReport
-    devices: tuple[DeviceFingerprint, ...] = ()
-
-
-class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """What one detector pushed."""
-
-    vendor: Vendor
-    signals: tuple[FaultSignal, ...]
-
-
-class Crash(msgspec.Struct, frozen=True, kw_only=True):
-    """The thread ended by a mistake of ours."""
-
-    vendor: Vendor
-    error: Exception
-
-
-Observation = Scan | Faults | Crash
+WAIT_S = 0.5  # a worker is heard of that often, and looks whether it shall end
 
 
 class DetectorWatcher:
-    """Runs a detector on a thread of its own until `stop`."""
+    """Runs one detector until its library fails or `stopped` says so."""
 
     def __init__(
         self,
         detector: Detector,
-        sink: Callable[[Observation], None],
+        order: Order,
         *,
-        active: Sequence[ActiveFault],
-        scan_interval_s: float,
+        send: Callable[[Frame], None],
+        stopped: Callable[[], bool],
         monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._detector = detector
-        self._sink = sink
-        self._active = active
-        self._scan_interval_s = scan_interval_s
+        self._order = order
+        self._send = send
+        self._stopped = stopped
         self._monotonic_s = monotonic_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name=f"watch-{detector.vendor}", daemon=True
-        )
+        self._sent: Scan | None = None
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask the thread to end; `join` waits for it."""
-        self._stop.set()
-
-    def join(self) -> None:
-        """Wait for the thread, but not for a driver that hangs in a call."""
-        self._thread.join(JOIN_S)
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Watch. What `send` raises comes out, for then nobody listens any more."""
         try:
-            while not self._stop.is_set():
-                try:
-                    self._watch()
-                except (LibraryMissingError, LibraryBrokenError) as error:
-                    self._sink(_failed(self._detector, error))
-                finally:
-                    self._detector.close()
-                self._stop.wait(REOPEN_S)
-        except Exception as error:  # ours: a thread must not die unnoticed
-            LOG.exception("watcher_crashed", vendor=self._detector.vendor)
-            self._sink(Crash(vendor=self._detector.vendor, error=error))
+            self._watch()
+        except (LibraryMissingError, LibraryBrokenError) as error:
+            self._send(_failed(self._detector.vendor, error))
+        except ConnectionError:
+            raise
+        except Exception as error:  # ours: the agent ends on it
+            LOG.exception("detector_failed", vendor=self._detector.vendor)
+            self._send(Mistake(vendor=self._detector.vendor, detail=repr(error)))
+        finally:
+            with contextlib.suppress(ConnectionError):
+                self._send(Doing(operation=Operation.CLOSE))
+            self._detector.close()
 
     def _watch(self) -> None:
-        self._detector.open(self._active)
-        scan_at_s = self._monotonic_s()
-        while not self._stop.is_set():
+        self._send(Doing(operation=Operation.OPEN))
+        self._detector.open(self._order.active)
+        scan_at_s = sample_at_s = self._monotonic_s()
+        while not self._stopped():
             if self._monotonic_s() >= scan_at_s:
-                self._sink(_scanned(self._detector))
-                scan_at_s = self._monotonic_s() + self._scan_interval_s
-            signals = self._detector.wait_faults(WAIT_S)
+                self._scan()
+                scan_at_s = self._monotonic_s() + self._order.scan_interval_s
+            if self._monotonic_s() >= sample_at_s:
+                self._sample()
+                sample_at_s = next_multiple(self._monotonic_s(), self._order.sample_interval_s)
+            due_in_s = min(scan_at_s, sample_at_s) - self._monotonic_s()
+            self._send(Doing(operation=Operation.WAIT))
+            signals = self._detector.wait_faults(min(WAIT_S, max(0.0, due_in_s)))
             if signals:
-                self._sink(Faults(vendor=self._detector.vendor, signals=tuple(signals)))
+                self._send(Faults(vendor=self._detector.vendor, signals=tuple(signals)))
                 scan_at_s = self._monotonic_s()  # a card may have come or gone with it
 
+    def _scan(self) -> None:
+        self._send(Doing(operation=Operation.SCAN))
+        report = DetectorReport(vendor=self._detector.vendor, state=DetectorState.OK)
+        scan = Scan(report=report, devices=self._detector.fingerprint())
+        if scan != self._sent:
+            self._send(scan)
+            self._sent = scan
 
-def scan_once(detector: Detector) -> Scan:
-    """Open a detector, scan, close it."""
-    try:
-        detector.open()
-        return _scanned(detector)
-    except (LibraryMissingError, LibraryBrokenError) as error:
-        return _failed(detector, error)
-    finally:
-        detector.close()
+    def _sample(self) -> None:
+        self._send(Doing(operation=Operation.SAMPLE))
+        readings = tuple(
+            msgspec.Raw(ENCODER.encode(reading)) for reading in self._detector.sample()
+        )
+        self._send(Sampled(vendor=self._detector.vendor, readings=readings))
 
 
-def _scanned(detector: Detector) -> Scan:
-    report = DetectorReport(vendor=detector.vendor, state=DetectorState.OK)
-    return Scan(report=report, devices=detector.fingerprint())
+def next_multiple(now_s: float, interval_s: float) -> float:
+    """Return the next multiple of an interval; the same in every process of a node."""
+    return (now_s // interval_s + 1) * interval_s
 
 
-def _failed(detector: Detector, error: LibraryMissingError | LibraryBrokenError) -> Scan:
+def _failed(vendor: Vendor, error: LibraryMissingError | LibraryBrokenError) -> Scan:
     missing = isinstance(error, LibraryMissingError)
     state = DetectorState.ABSENT if missing else DetectorState.BROKEN
-    return Scan(report=DetectorReport(vendor=detector.vendor, state=state, detail=str(error)))
+    return Scan(report=DetectorReport(vendor=vendor, state=state, detail=str(error)))

@@ -29,7 +29,7 @@ class LogGapError(BusError):
 
 
 class SpoolFullError(BusError):
-    """The spool holds nothing that may be dropped; the event could not be kept."""
+    """The spool has no room: it holds nothing that may be dropped, or its disk is full."""
 
 
 class ConfigError(BusError):

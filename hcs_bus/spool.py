@@ -4,20 +4,24 @@ One SQLite file per agent (write-ahead log, every append synced), because a half
 after a power cut is a problem that SQLite has solved. The spool gives each event its id,
 `<node>/<incarnation>/<n>`: `incarnation` is the spool's own, so ids go on across agent restarts
 and start anew, never repeating, when the spool was lost. A full spool drops the oldest events that
-the next ones supersede (heartbeats, usage), never faults, and counts what it dropped.
+the next ones supersede (samples, heartbeats, usage), never faults, and counts what it dropped; so
+does one whose disk is full.
 """
 
+import contextlib
 import secrets
 import sqlite3
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from hcs_bus.envelope import Message, encode_fact
 from hcs_bus.errors import SpoolFullError
-from hcs_bus.events import Fact, Heartbeat, Quota
+from hcs_bus.events import Fact, Heartbeat, Quota, Samples
 from hcs_bus.names import NodeName
 
+DROPPED_FOR_ONE_MAX = 64  # entries given up for the room of one: a fingerprint is that large
 SPOOL_ENTRIES_MAX = 100_000  # about 60 MB; three days of heartbeats and usage of a busy node
 
 SCHEMA = """
@@ -67,37 +71,43 @@ class Spool:
         """Store a fact durably and return its message, id given.
 
         Raises:
-            SpoolFullError: full, and nothing in it may be dropped.
+            SpoolFullError: full, and nothing in it may be dropped; or the disk refuses.
         """
         if self._length >= self._entries_max:
             self._drop_oldest()
-        n = 1 + self._scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
-        event_id = f"{self._node}/{self._incarnation}/{n}"
-        source = f"/hcs/agent/{self._node}"
-        message = encode_fact(fact, node=self._node, event_id=event_id, source=source)
-        self._database.execute(
-            "INSERT INTO entry (n, subject, id, superseded, payload) VALUES (?, ?, ?, ?, ?)",
-            (n, message.subject, message.id, int(_superseded(fact)), message.payload),
-        )
-        self._length += 1
-        return message
+        for _ in range(DROPPED_FOR_ONE_MAX):
+            try:
+                return self._insert(fact)
+            except SpoolFullError:
+                if is_superseded(fact):  # not worth an older one, which waits for longer
+                    raise
+                self._drop_oldest()
+        return self._insert(fact)
 
-    def pending(self, limit: int) -> list[SpoolEntry]:
-        """Return the oldest entries that are not acknowledged."""
+    def pending(self, limit: int, *, without: Collection[int] = ()) -> list[SpoolEntry]:
+        """Return the oldest entries that are not acknowledged, but for those with some numbers."""
         rows = self._database.execute(
-            "SELECT n, subject, id, payload FROM entry ORDER BY n LIMIT ?", (limit,)
+            "SELECT n, subject, id, payload FROM entry ORDER BY n LIMIT ?", (limit + len(without),)
         )
-        return [
+        found = [
             SpoolEntry(n=n, message=Message(subject=subject, id=event_id, payload=payload))
             for n, subject, event_id, payload in rows
+            if n not in without
         ]
+        return found[:limit]
 
-    def acknowledge(self, entries: list[SpoolEntry]) -> None:
-        """Forget entries: the bus has them."""
-        cursor = self._database.executemany(
-            "DELETE FROM entry WHERE n = ?", [(entry.n,) for entry in entries]
-        )
-        self._length -= cursor.rowcount
+    def acknowledge(self, numbers: Iterable[int]) -> None:
+        """Forget entries: the bus has them.
+
+        Raises:
+            SpoolFullError: the disk refuses; they are still here.
+        """
+        listed = msgspec.json.encode(sorted(numbers)).decode()
+        with self._writing() as database:  # one statement: one transaction, one sync
+            cursor = database.execute(
+                "DELETE FROM entry WHERE n IN (SELECT value FROM json_each(?))", (listed,)
+            )
+            self._length -= cursor.rowcount
 
     def close(self) -> None:
         """Close the file; everything appended is on disk already."""
@@ -111,20 +121,49 @@ class Spool:
         self._database.execute("INSERT INTO identity VALUES (?, 0)", (incarnation,))
         return incarnation
 
-    def _drop_oldest(self) -> None:
-        cursor = self._database.execute(
-            "DELETE FROM entry WHERE n = (SELECT min(n) FROM entry WHERE superseded = 1)"
-        )
-        if cursor.rowcount == 0:
-            raise SpoolFullError(
-                f"spool of {self._node} holds {self._length} events and none may be dropped"
+    def _insert(self, fact: Fact) -> Message:
+        n = 1 + self._scalar("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")
+        event_id = f"{self._node}/{self._incarnation}/{n}"
+        source = f"/hcs/agent/{self._node}"
+        message = encode_fact(fact, node=self._node, event_id=event_id, source=source)
+        with self._writing() as database:
+            database.execute(
+                "INSERT INTO entry (n, subject, id, superseded, payload) VALUES (?, ?, ?, ?, ?)",
+                (n, message.subject, message.id, int(is_superseded(fact)), message.payload),
             )
-        self._database.execute("UPDATE identity SET dropped = dropped + 1")
-        self._length -= 1
+        self._length += 1
+        return message
+
+    def _drop_oldest(self) -> None:
+        with self._writing() as database:
+            cursor = database.execute(
+                "DELETE FROM entry WHERE n = (SELECT min(n) FROM entry WHERE superseded = 1)"
+            )
+            if cursor.rowcount == 0:
+                raise SpoolFullError(
+                    f"spool of {self._node} holds {self._length} events and none may be dropped"
+                )
+            self._length -= 1
+            database.execute("UPDATE identity SET dropped = dropped + 1")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Write; a statement that the disk refuses has changed nothing.
+
+        A log that cannot grow can still be folded into the file, and begins anew in the space it
+        has: that is the room in which a full disk's spool goes on.
+        """
+        try:
+            yield self._database
+        except sqlite3.OperationalError as error:
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._database.execute("PRAGMA wal_checkpoint(RESTART)")
+            raise SpoolFullError(f"spool of {self._node}: {error}") from error
 
     def _scalar(self, query: str) -> int:
         return int(self._database.execute(query).fetchone()[0])
 
 
-def _superseded(fact: Fact) -> bool:
-    return isinstance(fact, Heartbeat | Quota)
+def is_superseded(fact: Fact) -> bool:
+    """Say whether a later fact of this kind makes it worthless."""
+    return isinstance(fact, Samples | Heartbeat | Quota)

@@ -1,55 +1,114 @@
-"""Drains a spool into the bus: publish what is oldest, drop it on acknowledgement, try again."""
+"""The way of a fact to the bus: into the spool, from there to the bus, out of the spool.
+
+What is oldest is published first, dropped on acknowledgement, and tried again without one. While
+the spool has no room, facts that nothing supersedes wait in memory, in order, and are tried again
+with each new fact and each acknowledgement; the others are dropped and counted.
+"""
 
 import asyncio
+from collections import deque
 
 import structlog
 
+from hcs_bus.errors import SpoolFullError
 from hcs_bus.events import Fact
 from hcs_bus.port import Bus
-from hcs_bus.spool import Spool
+from hcs_bus.spool import Spool, is_superseded
 
 LOG = structlog.get_logger()
 
 BATCH_ENTRIES_MAX = 200
 RETRY_S_INITIAL = 0.1
 RETRY_S_MAX = 5.0
+WAITING_MAX = 1_000  # facts in memory, about a megabyte; further ones are lost, and counted
 
 
 class SpoolPublisher:
-    """Owns the way from the spool to the bus. `publish` returns once the event is on disk."""
+    """Owns the way from a fact to the bus. `publish` returns once it is on disk, or waits."""
 
-    def __init__(self, spool: Spool, bus: Bus) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._bus = bus
+        self._waiting: deque[Fact] = deque()  # for room in the spool
+        self._unforgotten: set[int] = set()  # numbers: the bus has them, the disk does not forget
+        self._has_room = True  # as far as is known
+        self._unkept = 0
         self._work = asyncio.Event()  # means: "the spool is not empty"
         self._work.set()
 
-    def publish(self, fact: Fact) -> None:
-        """Store a fact and wake the loop; raises what `Spool.append` raises."""
-        self._spool.append(fact)
-        self._work.set()
+    @property
+    def waiting(self) -> int:
+        """Facts in memory that an end of the process would lose."""
+        return len(self._waiting)
 
-    async def run(self) -> None:
+    @property
+    def dropped(self) -> int:
+        """Events given up for want of room, on disk or on the way there."""
+        return self._spool.dropped + self._unkept
+
+    def publish(self, fact: Fact) -> bool:
+        """Put a fact on its way, behind those that wait; false when it had to be dropped."""
+        self._spool_waiting()
+        if not self._waiting and self._append(fact):
+            return True
+        if is_superseded(fact) or len(self._waiting) >= WAITING_MAX:
+            self._unkept += 1
+            return False
+        self._waiting.append(fact)
+        return True
+
+    async def run(self, bus: Bus) -> None:
         """Publish until cancelled; while the bus is silent, wait longer from try to try."""
         retry_s = RETRY_S_INITIAL
         while True:
             await self._work.wait()
-            if await self.flush_once():
+            if await self.flush_once(bus):
                 retry_s = RETRY_S_INITIAL
             else:
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_S_MAX)
 
-    async def flush_once(self) -> bool:
-        """Publish one batch; false when the bus acknowledged none of it."""
+    async def flush_once(self, bus: Bus) -> bool:
+        """Publish one batch; false when the bus or the disk took none of it."""
         # Cleared before reading: an append that comes after the read sets it again.
         self._work.clear()
-        entries = self._spool.pending(BATCH_ENTRIES_MAX)
+        entries = self._spool.pending(BATCH_ENTRIES_MAX, without=self._unforgotten)
         if not entries:
             return True
-        acks = await self._bus.publish_many([entry.message for entry in entries])
-        stored = [entry for entry, ack in zip(entries, acks, strict=True) if ack is not None]
-        self._spool.acknowledge(stored)
-        if len(self._spool) > 0:
+        acks = await bus.publish_many([entry.message for entry in entries])
+        stored = {entry.n for entry, ack in zip(entries, acks, strict=True) if ack is not None}
+        self._forget(stored)
+        self._spool_waiting()
+        if len(self._spool) > len(self._unforgotten):
             self._work.set()
         return bool(stored)
+
+    def _forget(self, stored: set[int]) -> None:
+        self._unforgotten |= stored
+        try:
+            self._spool.acknowledge(self._unforgotten)
+        except SpoolFullError as error:
+            self._note_room(error)
+        else:
+            self._unforgotten = set()
+
+    def _spool_waiting(self) -> None:
+        while self._waiting and self._append(self._waiting[0]):
+            self._waiting.popleft()
+
+    def _append(self, fact: Fact) -> bool:
+        try:
+            self._spool.append(fact)
+        except SpoolFullError as error:
+            self._note_room(error)
+            return False
+        self._note_room(None)
+        self._work.set()
+        return True
+
+    def _note_room(self, error: SpoolFullError | None) -> None:
+        """Say once that there is no room, and once that there is again."""
+        had_room, self._has_room = self._has_room, error is None
+        if had_room and error is not None:
+            LOG.error("spool_has_no_room", error=str(error), spooled=len(self._spool))
+        elif not had_room and error is None:
+            LOG.info("spool_has_room", waiting=len(self._waiting), unkept=self._unkept)

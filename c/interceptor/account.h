@@ -1,4 +1,4 @@
-/* What every hook does around the real call, whatever the runtime:
+/* What every hook does around the real call, whatever the runtime (hooks.h has it as macros):
  *
  *     allocate:  if (!hcs_enter()) return real();      a hooked call inside a hooked call: not ours
  *                charge = hcs_reserve(card, bytes);    refused: do not even try
@@ -7,7 +7,7 @@
  *                hcs_leave();
  *     free:      charge = hcs_take(address);           before the real free: afterwards the address
  *                result = real(address);               may already be somebody else's
- *                hcs_finish_free(&charge, address, freed?);
+ *                hcs_settle(&charge, freed ? 0 : address);
  *
  * The reservation comes first: between asking and allocating nobody else can get the same bytes.
  * The account of a process begins with its first hooked call, anew in a forked child: what the
@@ -20,29 +20,39 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "blocks.h"
 #include "ledger.h"
+
+enum hcs_verdict {
+    HCS_UNENFORCED, /* no quota, or no ledger: let the call through, keep no account of it */
+    HCS_GRANTED,
+    HCS_REFUSED,
+};
 
 struct hcs_charge {
     enum hcs_verdict verdict;
-    unsigned device;
-    uint64_t bytes;
+    struct hcs_block block;
 };
 
 /* Begin the outermost hooked call of this thread; false: we are inside one already. */
 bool hcs_enter(void);
 void hcs_leave(void);
 
-/* `device` is the position in HCS_DEVICES; a negative one has no quota. */
-struct hcs_charge hcs_reserve(int device, uint64_t bytes);
+/* `card` is the position in HCS_DEVICES; a negative one has no quota. */
+struct hcs_charge hcs_reserve(int card, uint64_t bytes);
 void hcs_settle(const struct hcs_charge *charge, uint64_t address);
-
 struct hcs_charge hcs_take(uint64_t address);
-void hcs_finish_free(const struct hcs_charge *charge, uint64_t address, bool freed);
 
-/* Show the quota instead of the card: never more than is there, never less than nothing. */
-void hcs_show_quota(int device, size_t *free_bytes, size_t *total_bytes);
+/* All that this process holds of a card ended, or what belongs to one of its contexts: a number
+ * from 1 that the hook gave to the charge's block, 0 for all. */
+void hcs_ended(int card, unsigned context);
 
-/* For report.c: the process's ledger, NULL before the first hooked call or without enforcement. */
-struct hcs_ledger *hcs_account_ledger(void);
+/* Show the quota instead of the card: never more than is there, never less than nothing. Any of
+ * the pointers may be NULL. */
+void hcs_show_quota(int card, uint64_t *free_bytes, uint64_t *total_bytes);
+
+/* For report.c: the process's ledger and slot, NULL before the first hooked call or without
+ * enforcement. */
+struct hcs_ledger *hcs_account_ledger(unsigned *slot);
 
 #endif

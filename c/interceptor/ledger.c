@@ -1,93 +1,115 @@
-/* See ledger.h. */
+/* See ledger.h. Every access to the mapping is atomic and in one order for all (SEQ_CST): the
+ * argument there needs it between announcing and looking. */
 #define _GNU_SOURCE
 #include "ledger.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "process.h"
 
-/* Longer than any honest owner takes (a reclaim over all slots: some 10 ms). A stopped owner, or a
- * mapping that somebody wrote over, must not stop the application: then it runs unenforced. */
-#define LOCK_WAIT_S 5
+/* A neighbour decides in less than a microsecond, or in a time slice when it is preempted. One that
+ * is stopped in the middle of it must not keep us for ever: then the answer is "refused". */
+#define TRIES_MAX 5000
+#define TRIES_SPINNING 8        /* later ones sleep */
+#define TRIES_BEFORE_LOOKING 32 /* for the dead, who never decide */
+#define SLEEP_NS 50000
+#define LOOK_INTERVAL_NS 100000000u
 
-bool hcs_ledger_init(struct hcs_ledger *ledger, uint64_t pid_namespace, uint64_t now_ns) {
-    pthread_mutexattr_t attributes;
-    bool prepared = pthread_mutexattr_init(&attributes) == 0 &&
-                    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) == 0 &&
-                    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) == 0 &&
-                    pthread_mutex_init(&ledger->mutex, &attributes) == 0;
+static uint64_t get(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
+static void set(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_SEQ_CST); }
+static void add(uint64_t *word, uint64_t value) {
+    __atomic_fetch_add(word, value, __ATOMIC_SEQ_CST);
+}
+static void subtract(uint64_t *word, uint64_t value) {
+    __atomic_fetch_sub(word, value, __ATOMIC_SEQ_CST);
+}
+static bool exchange(uint64_t *word, uint64_t expected, uint64_t value) {
+    return __atomic_compare_exchange_n(word, &expected, value, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+/* Never more than there are, whatever somebody wrote into the mapping. */
+static unsigned slots_used(const struct hcs_ledger *ledger) {
+    uint32_t used = __atomic_load_n(&ledger->slots_used, __ATOMIC_SEQ_CST);
+    return used < HCS_LEDGER_SLOTS_MAX ? used : HCS_LEDGER_SLOTS_MAX;
+}
+
+static uint64_t held_bytes(const struct hcs_ledger_device *account, unsigned slots) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < slots; i++) {
+        bytes += get(&account->charges[i].held_bytes);
+    }
+    return bytes;
+}
+
+/* Pending first: a charge moves from there to held. */
+static uint64_t all_bytes(const struct hcs_ledger_device *account, unsigned slots) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < slots; i++) {
+        bytes += get(&account->charges[i].pending_bytes);
+        bytes += get(&account->charges[i].held_bytes);
+    }
+    return bytes;
+}
+
+void hcs_ledger_init(struct hcs_ledger *ledger, uint64_t pid_namespace, uint64_t now_ns) {
     ledger->pid_namespace = pid_namespace;
     ledger->epoch_ns = now_ns;
-    if (prepared) {
-        __atomic_store_n(&ledger->magic, HCS_LEDGER_MAGIC, __ATOMIC_RELEASE);
-    }
-    return prepared;
+    set(&ledger->magic, HCS_LEDGER_MAGIC);
 }
 
-static void sum_slots(struct hcs_ledger *ledger) {
+static void empty(struct hcs_ledger *ledger, unsigned slot) {
     for (unsigned device = 0; device < HCS_WIRE_DEVICES_MAX; device++) {
-        uint64_t used_bytes = 0;
-        for (unsigned i = 0; i < ledger->slots_used; i++) {
-            used_bytes += ledger->slots[i].charged_bytes[device];
+        struct hcs_ledger_charge *charge = &ledger->devices[device].charges[slot];
+        if (get(&charge->pending_bytes) != 0 || get(&charge->held_bytes) != 0) {
+            set(&charge->pending_bytes, 0);
+            set(&charge->held_bytes, 0);
+            add(&ledger->devices[device].changes, 1);
         }
-        ledger->devices[device].used_bytes = used_bytes;
     }
-    ledger->revision++;
 }
 
-/* With the lock held. The slot is emptied before it is free: a kill in between leaves a slot of a
- * dead process with less in it, never a free one that is charged. */
-static unsigned drop_dead(struct hcs_ledger *ledger) {
-    int cancel_state;
-    int saved_errno = errno;
+/* Who empties a slot owns it meanwhile: no other does the same at the same time, nobody joins it,
+ * and if we are killed in there, it is a dead process's slot again. */
+static unsigned drop_dead(struct hcs_ledger *ledger, uint64_t self) {
     unsigned dropped = 0;
-    /* Reading /proc is a cancellation point; a thread must not end with the lock held. */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    for (unsigned i = 0; i < ledger->slots_used; i++) {
-        struct hcs_ledger_slot *slot = &ledger->slots[i];
-        if (slot->pid != 0 && !hcs_process_lives(slot->pid, slot->start_ticks)) {
-            memset(slot->charged_bytes, 0, sizeof slot->charged_bytes);
-            __atomic_store_n(&slot->pid, 0, __ATOMIC_RELEASE);
+    for (unsigned slot = 0; slot < slots_used(ledger); slot++) {
+        uint64_t owner = get(&ledger->owners[slot]);
+        if (owner != 0 && owner != self && !hcs_process_lives(owner) &&
+            exchange(&ledger->owners[slot], owner, self)) {
+            empty(ledger, slot);
+            set(&ledger->owners[slot], 0);
             dropped++;
         }
-    }
-    pthread_setcancelstate(cancel_state, NULL);
-    errno = saved_errno;
-    if (dropped > 0) {
-        sum_slots(ledger);
     }
     return dropped;
 }
 
-static int wait_for_lock(struct hcs_ledger *ledger) {
-    struct timespec deadline;
-    clock_gettime(CLOCK_REALTIME, &deadline);
-    deadline.tv_sec += LOCK_WAIT_S;
-    return pthread_mutex_timedlock(&ledger->mutex, &deadline);
+unsigned hcs_ledger_reclaim(struct hcs_ledger *ledger, unsigned slot) {
+    return drop_dead(ledger, get(&ledger->owners[slot]));
 }
 
-static bool lock(struct hcs_ledger *ledger) {
-    int result = pthread_mutex_trylock(&ledger->mutex);
-    if (result == EBUSY) {
-        result = wait_for_lock(ledger);
-    }
-    if (result == EOWNERDEAD) {
-        /* Consistent only when repaired: a kill before that makes the next owner start again. */
-        drop_dead(ledger);
-        sum_slots(ledger);
-        result = pthread_mutex_consistent(&ledger->mutex);
-    }
-    return result == 0;
+static bool time_to_look(struct hcs_ledger *ledger) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    uint64_t looked_at_ns = get(&ledger->looked_at_ns);
+    return now_ns - looked_at_ns >= LOOK_INTERVAL_NS &&
+           exchange(&ledger->looked_at_ns, looked_at_ns, now_ns);
 }
 
-static void unlock(struct hcs_ledger *ledger) { pthread_mutex_unlock(&ledger->mutex); }
+void hcs_ledger_reclaim_now_and_then(struct hcs_ledger *ledger, unsigned slot) {
+    if (time_to_look(ledger)) {
+        hcs_ledger_reclaim(ledger, slot);
+    }
+}
 
 static bool in_use(const struct hcs_ledger *ledger) {
-    for (unsigned i = 0; i < ledger->slots_used; i++) {
-        if (ledger->slots[i].pid != 0) {
+    for (unsigned slot = 0; slot < slots_used(ledger); slot++) {
+        if (get(&ledger->owners[slot]) != 0) {
             return true;
         }
     }
@@ -112,96 +134,124 @@ static void begin_anew(struct hcs_ledger *ledger, const struct hcs_config *confi
     ledger->epoch_ns = now_ns;
 }
 
-static struct hcs_ledger_slot *take_slot(struct hcs_ledger *ledger) {
-    for (unsigned i = 0; i < HCS_LEDGER_SLOTS_MAX; i++) {
-        struct hcs_ledger_slot *slot = &ledger->slots[i];
-        if (slot->pid == 0) {
-            memset(slot, 0, sizeof *slot);
-            slot->start_ticks = hcs_process_start_ticks(getpid());
-            slot->pid = getpid();
-            ledger->slots_used = i < ledger->slots_used ? ledger->slots_used : i + 1;
-            return slot;
+static int take_slot(struct hcs_ledger *ledger, uint64_t self) {
+    for (unsigned slot = 0; slot < HCS_LEDGER_SLOTS_MAX; slot++) {
+        uint64_t owner = get(&ledger->owners[slot]);
+        /* Ours already: it was the program's that we were before an exec. */
+        if (owner == self || (owner == 0 && exchange(&ledger->owners[slot], 0, self))) {
+            empty(ledger, slot);
+            if (slot >= slots_used(ledger)) {
+                __atomic_store_n(&ledger->slots_used, slot + 1, __ATOMIC_SEQ_CST);
+            }
+            return (int)slot;
         }
     }
-    return NULL;
+    return -1;
 }
 
-struct hcs_ledger_slot *hcs_ledger_join(struct hcs_ledger *ledger, const struct hcs_config *config,
-                                        uint64_t now_ns) {
-    if (!lock(ledger)) {
-        return NULL;
+int hcs_ledger_join(struct hcs_ledger *ledger, const struct hcs_config *config, uint64_t self,
+                    uint64_t now_ns) {
+    bool other_quotas = !same_quotas(ledger, config);
+    if (other_quotas || slots_used(ledger) == HCS_LEDGER_SLOTS_MAX || time_to_look(ledger)) {
+        drop_dead(ledger, self);
     }
-    drop_dead(ledger);
-    if (!in_use(ledger) && !same_quotas(ledger, config)) {
+    if (other_quotas && !in_use(ledger)) {
         begin_anew(ledger, config, now_ns);
     }
-    struct hcs_ledger_slot *slot = take_slot(ledger);
-    unlock(ledger);
-    return slot;
+    return take_slot(ledger, self);
 }
 
-static bool fits(const struct hcs_ledger_device *device, uint64_t bytes) {
-    return device->used_bytes <= device->quota_bytes &&
-           bytes <= device->quota_bytes - device->used_bytes;
-}
-
-enum hcs_verdict hcs_ledger_reserve(struct hcs_ledger *ledger, struct hcs_ledger_slot *slot,
-                                    unsigned device, uint64_t bytes) {
-    if (!lock(ledger)) {
-        return HCS_UNENFORCED;
+static void note_peak(struct hcs_ledger_device *account, uint64_t bytes) {
+    uint64_t peak = get(&account->peak_bytes);
+    while (bytes > peak && !exchange(&account->peak_bytes, peak, bytes)) {
+        peak = get(&account->peak_bytes);
     }
-    struct hcs_ledger_device *account = &ledger->devices[device];
-    bool granted = fits(account, bytes) || (drop_dead(ledger) > 0 && fits(account, bytes));
+}
+
+static bool try_to_reserve(struct hcs_ledger *ledger, unsigned slot,
+                           struct hcs_ledger_device *account, uint64_t bytes) {
+    struct hcs_ledger_charge *own = &account->charges[slot];
+    add(&own->pending_bytes, bytes);
+    /* The number of slots is read after announcing: who joins later will see what we announced. */
+    uint64_t wanted_bytes = all_bytes(account, slots_used(ledger));
+    bool granted = wanted_bytes <= account->quota_bytes;
     if (granted) {
-        slot->charged_bytes[device] += bytes;
-        account->used_bytes += bytes;
-        if (account->used_bytes > account->peak_bytes) {
-            account->peak_bytes = account->used_bytes;
+        note_peak(account, wanted_bytes);
+        add(&account->changes, 1);
+        add(&own->held_bytes, bytes);
+    }
+    subtract(&own->pending_bytes, bytes);
+    return granted;
+}
+
+/* Whether there was, at one moment, no room beside what is held. */
+static bool no_room(const struct hcs_ledger *ledger, const struct hcs_ledger_device *account,
+                    uint64_t bytes) {
+    uint64_t changes = get(&account->changes);
+    uint64_t held = held_bytes(account, slots_used(ledger));
+    return held + bytes > account->quota_bytes && get(&account->changes) == changes;
+}
+
+/* A random while, longer with each try: two that were in each other's way are not again. */
+static void wait_a_little(unsigned tries) {
+    static __thread uint32_t random __attribute__((tls_model("initial-exec")));
+    if (tries >= TRIES_SPINNING) {
+        int cancel_state, saved_errno = errno;
+        struct timespec pause = {0, SLEEP_NS};
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state); /* sleeping is a point */
+        nanosleep(&pause, NULL);
+        pthread_setcancelstate(cancel_state, NULL);
+        errno = saved_errno;
+        return;
+    }
+    random = random != 0 ? random : (uint32_t)((uintptr_t)&random >> 4);
+    random = random * 1664525u + 1013904223u;
+    for (unsigned spins = (random >> 8) % (32u << tries); spins > 0; spins--) {
+        __asm__ volatile("" ::: "memory");
+    }
+}
+
+bool hcs_ledger_reserve(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes) {
+    struct hcs_ledger_device *account = &ledger->devices[device];
+    bool possible = bytes <= HCS_LEDGER_BYTES_MAX && bytes <= account->quota_bytes;
+    for (unsigned tries = 0; possible && tries < TRIES_MAX; tries++) {
+        if (try_to_reserve(ledger, slot, account, bytes)) {
+            return true;
         }
-    } else {
-        account->refusals++;
+        bool full = no_room(ledger, account, bytes);
+        bool look = full || tries % TRIES_BEFORE_LOOKING == TRIES_BEFORE_LOOKING - 1;
+        bool found = look && hcs_ledger_reclaim(ledger, slot) > 0;
+        possible = found || !full;
+        if (!full) {
+            wait_a_little(tries);
+        }
     }
-    ledger->revision++;
-    unlock(ledger);
-    return granted ? HCS_GRANTED : HCS_REFUSED;
+    add(&account->refusals, 1);
+    add(&account->changes, 1);
+    return false;
 }
 
-void hcs_ledger_release(struct hcs_ledger *ledger, struct hcs_ledger_slot *slot, unsigned device,
-                        uint64_t bytes) {
-    if (!lock(ledger)) {
-        return; /* the charge stays until the process ends: too much, never too little */
-    }
-    uint64_t charged_bytes = slot->charged_bytes[device];
-    bytes = bytes < charged_bytes ? bytes : charged_bytes;
-    slot->charged_bytes[device] -= bytes;
-    ledger->devices[device].used_bytes -= bytes;
-    ledger->revision++;
-    unlock(ledger);
+void hcs_ledger_release(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes) {
+    subtract(&ledger->devices[device].charges[slot].held_bytes, bytes);
+    add(&ledger->devices[device].changes, 1);
 }
 
-unsigned hcs_ledger_reclaim(struct hcs_ledger *ledger) {
-    if (!lock(ledger)) {
-        return 0;
-    }
-    unsigned dropped = drop_dead(ledger);
-    unlock(ledger);
-    return dropped;
+uint64_t hcs_ledger_used_bytes(const struct hcs_ledger *ledger, unsigned device) {
+    return held_bytes(&ledger->devices[device], slots_used(ledger));
 }
 
-bool hcs_ledger_read(struct hcs_ledger *ledger, struct hcs_wire_usage *usage,
+void hcs_ledger_read(const struct hcs_ledger *ledger, struct hcs_wire_usage *usage,
                      uint64_t quota_bytes[HCS_WIRE_DEVICES_MAX]) {
-    if (!lock(ledger)) {
-        return false;
-    }
     usage->epoch_ns = ledger->epoch_ns;
-    usage->revision = ledger->revision;
     usage->device_count = ledger->device_count;
+    usage->revision = 0;
+    for (unsigned i = 0; i < HCS_WIRE_DEVICES_MAX; i++) {
+        usage->revision += get(&ledger->devices[i].changes);
+    }
     for (unsigned i = 0; i < HCS_WIRE_DEVICES_MAX; i++) {
         const struct hcs_ledger_device *device = &ledger->devices[i];
         usage->devices[i] = (struct hcs_wire_device_usage){
-            device->used_bytes, device->peak_bytes, device->refusals};
+            hcs_ledger_used_bytes(ledger, i), get(&device->peak_bytes), get(&device->refusals)};
         quota_bytes[i] = device->quota_bytes;
     }
-    unlock(ledger);
-    return true;
 }

@@ -1,81 +1,94 @@
 /* The account of one container: what all its processes together hold of each card.
  *
- * One shared mapping (ledger_file.h). The truth are the slots, one per process: what that process
- * holds. `used_bytes` of a card is their sum, kept so that the common case is one comparison.
- * Both change under one robust mutex, in a few instructions without any call. Whoever is killed in
- * there leaves the mutex to the next one with EOWNERDEAD, who sums the living processes' slots
- * anew; so whatever a kill interrupts, at most the victim's own charge is ever wrong, and it is
- * dropped with its slot. Slots of dead processes are also dropped before any refusal, when a
- * process joins, and when the agent says that a neighbour ended.
+ * One shared mapping (ledger_file.h) without any lock. Each process has a slot, and in it for each
+ * card two numbers that only this process changes: `held_bytes`, what was granted to it, and
+ * `pending_bytes`, what it is asking for just now. There is no total: whoever needs one adds up
+ * the slots. So there is nothing that a kill could leave half done: what a dead process left is in
+ * its own slot, and goes with it.
  *
- * The kernel finds a dead owner by its thread id, and we find dead processes by pid: both mean
- * something only inside one pid namespace, so a ledger belongs to one (ledger_file.h).
+ * To reserve is to announce, look, decide: add to the own `pending_bytes`, then add up everybody's
+ * pending and held bytes; within the quota, move the bytes from pending to held, else withdraw.
+ *
+ *   Never one byte too many. Of all charges held at some moment, take the one announced last. Who
+ *   decided on it added up after announcing it, so saw all the others, pending or held (a charge
+ *   that moves may be seen twice, never not at all), and found them within the quota together.
+ *
+ *   No refusal without a reason. Two that announce at once may each see the other and both
+ *   withdraw, though one would fit. So only held bytes are a reason: the sum of what others hold
+ *   must have left no room at one and the same moment, which it did if nothing was granted while it
+ *   was added up (`changes` says so). Otherwise withdraw, wait a random while, try again. What is
+ *   granted and then refused by the runtime itself counts until it is given back.
+ *
+ *   Slots of dead processes are emptied before any refusal, and by whoever looks at the account
+ *   (at most ten times a second), or hears from the agent that a neighbour ended.
+ *
+ * We find dead processes by pid, which means something only inside one pid namespace, so a ledger
+ * belongs to one (ledger_file.h).
  */
 #ifndef HCS_LEDGER_H
 #define HCS_LEDGER_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "config.h"
 
-#define HCS_LEDGER_MAGIC 0x314c44454c534348ull /* "HCSLEDL1"; a changed layout gets a new one */
+#define HCS_LEDGER_MAGIC 0x324c44454c534348ull /* "HCSLEDL2"; a changed layout gets a new one */
 #define HCS_LEDGER_SLOTS_MAX 1024 /* processes; beyond it a process runs unenforced */
+#define HCS_LEDGER_BYTES_MAX (UINT64_C(1) << 46) /* of one charge, so that no sum overflows */
 
-struct hcs_ledger_slot {
-    int32_t pid; /* 0: free */
-    uint32_t reserved;
-    uint64_t start_ticks;
-    uint64_t charged_bytes[HCS_WIRE_DEVICES_MAX];
+struct hcs_ledger_charge {
+    uint64_t pending_bytes;
+    uint64_t held_bytes;
 };
 
 struct hcs_ledger_device {
     uint64_t quota_bytes;
-    uint64_t used_bytes;
-    uint64_t peak_bytes;
+    uint64_t peak_bytes; /* never too low, never above the quota */
     uint64_t refusals;
+    uint64_t changes; /* grows with each of them, before a grant is seen */
+    uint64_t padding[4];
+    struct hcs_ledger_charge charges[HCS_LEDGER_SLOTS_MAX];
 };
 
 struct hcs_ledger {
     uint64_t magic; /* written last: without it nothing else counts */
     uint64_t pid_namespace;
-    uint64_t epoch_ns; /* when the numbers below began; renews the ledger's identity */
-    uint64_t revision; /* grows with every change */
-    pthread_mutex_t mutex;
+    uint64_t epoch_ns;     /* when the numbers below began; renews the ledger's identity */
+    uint64_t looked_at_ns; /* when somebody last looked for the dead, on the monotonic clock */
     uint32_t device_count;
     uint32_t slots_used; /* slots at and above this index were never taken */
+    uint64_t padding[3];
+    uint64_t owners[HCS_LEDGER_SLOTS_MAX]; /* process.h's words; 0: free */
     struct hcs_ledger_device devices[HCS_WIRE_DEVICES_MAX];
-    struct hcs_ledger_slot slots[HCS_LEDGER_SLOTS_MAX];
 };
 
-enum hcs_verdict {
-    HCS_UNENFORCED, /* the ledger is of no use: let the call through, keep no account of it */
-    HCS_GRANTED,
-    HCS_REFUSED,
-};
+/* Prepare fresh memory. */
+void hcs_ledger_init(struct hcs_ledger *ledger, uint64_t pid_namespace, uint64_t now_ns);
 
-/* Prepare fresh memory. False: this C library has no robust shared mutexes. */
-bool hcs_ledger_init(struct hcs_ledger *ledger, uint64_t pid_namespace, uint64_t now_ns);
+/* Take a slot for the process `self`; -1: none is free. One process at a time, as ledger_file.c
+ * sees to. The quotas are those of the first process; when none of those that knew them lives any
+ * more, `config`'s become valid. */
+int hcs_ledger_join(struct hcs_ledger *ledger, const struct hcs_config *config, uint64_t self,
+                    uint64_t now_ns);
 
-/* Take a slot for the calling process. The quotas are those of the first process; when none of
- * those that knew them lives any more, `config`'s become valid. NULL: no slot, or no lock. */
-struct hcs_ledger_slot *hcs_ledger_join(struct hcs_ledger *ledger, const struct hcs_config *config,
-                                        uint64_t now_ns);
+/* Charge bytes to a card before they are allocated; false: refused. */
+bool hcs_ledger_reserve(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes);
 
-/* Charge bytes to a card before they are allocated. */
-enum hcs_verdict hcs_ledger_reserve(struct hcs_ledger *ledger, struct hcs_ledger_slot *slot,
-                                    unsigned device, uint64_t bytes);
+/* Give bytes back that `slot` holds. */
+void hcs_ledger_release(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes);
 
-/* Give bytes back that `slot` was charged. */
-void hcs_ledger_release(struct hcs_ledger *ledger, struct hcs_ledger_slot *slot, unsigned device,
-                        uint64_t bytes);
+/* Empty the slots of dead processes; return how many. */
+unsigned hcs_ledger_reclaim(struct hcs_ledger *ledger, unsigned slot);
 
-/* Drop the slots of dead processes; return how many. */
-unsigned hcs_ledger_reclaim(struct hcs_ledger *ledger);
+/* The same, unless somebody looked a moment ago. */
+void hcs_ledger_reclaim_now_and_then(struct hcs_ledger *ledger, unsigned slot);
 
-/* Copy the state of all cards at one moment; false: no lock. */
-bool hcs_ledger_read(struct hcs_ledger *ledger, struct hcs_wire_usage *usage,
+/* What all processes hold of a card. */
+uint64_t hcs_ledger_used_bytes(const struct hcs_ledger *ledger, unsigned device);
+
+/* Copy the state of all cards; it is at least as new as its revision says. */
+void hcs_ledger_read(const struct hcs_ledger *ledger, struct hcs_wire_usage *usage,
                      uint64_t quota_bytes[HCS_WIRE_DEVICES_MAX]);
 
 #endif

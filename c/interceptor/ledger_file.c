@@ -14,7 +14,10 @@
 #include "debug.h"
 #include "process.h"
 
-#define LOCK_TRIES_MAX 1000 /* of a millisecond: the maker needs far less, a stopped one for ever */
+/* Whoever has the lock needs some ten microseconds, or for ever if it is stopped in there. The
+ * kernel takes the lock from a killed one. */
+#define LOCK_WAIT_NS_MAX 1000000
+#define LOCK_TRIES_MAX 1000
 
 /* Only what needs no thought in a file name; pod uids and container names need no more. */
 static void keep_simple(char *text) {
@@ -34,12 +37,13 @@ static void default_name(const struct hcs_config *config, char *name, size_t nam
 }
 
 static bool lock_file(int fd) {
+    struct timespec pause = {0, 10000};
     for (unsigned i = 0; i < LOCK_TRIES_MAX; i++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
             return true;
         }
-        struct timespec pause = {0, 1000000};
         nanosleep(&pause, NULL);
+        pause.tv_nsec += pause.tv_nsec < LOCK_WAIT_NS_MAX ? pause.tv_nsec / 8 : 0;
     }
     return false;
 }
@@ -60,15 +64,16 @@ static bool grow(int fd) {
 /* A ledger without any mark is new, or its maker was killed before the last step: make it. */
 static bool usable(struct hcs_ledger *ledger, uint64_t now_ns) {
     uint64_t namespace = hcs_process_pid_namespace();
-    if (ledger->magic == 0 && !hcs_ledger_init(ledger, namespace, now_ns)) {
-        return false;
+    if (ledger->magic == 0) {
+        hcs_ledger_init(ledger, namespace, now_ns);
     }
     return ledger->magic == HCS_LEDGER_MAGIC && ledger->pid_namespace == namespace &&
            ledger->slots_used <= HCS_LEDGER_SLOTS_MAX &&
            ledger->device_count <= HCS_WIRE_DEVICES_MAX;
 }
 
-static struct hcs_ledger *map_locked(int fd, uint64_t now_ns) {
+/* With the file locked. */
+static struct hcs_ledger *map(int fd, uint64_t now_ns) {
     if (!grow(fd)) {
         return NULL;
     }
@@ -84,12 +89,26 @@ static struct hcs_ledger *map_locked(int fd, uint64_t now_ns) {
     return mapping;
 }
 
-static struct hcs_ledger *map_path(const char *path, uint64_t now_ns) {
+static struct hcs_ledger *map_and_join(int fd, const struct hcs_config *config, uint64_t now_ns,
+                                       unsigned *slot) {
+    struct hcs_ledger *ledger = map(fd, now_ns);
+    int taken =
+        ledger != NULL ? hcs_ledger_join(ledger, config, hcs_process_self(), now_ns) : -1;
+    if (ledger != NULL && taken < 0) {
+        munmap(ledger, sizeof(struct hcs_ledger));
+        ledger = NULL;
+    }
+    *slot = (unsigned)taken;
+    return ledger;
+}
+
+static struct hcs_ledger *open_path(const char *path, const struct hcs_config *config,
+                                    uint64_t now_ns, unsigned *slot) {
     struct hcs_ledger *ledger = NULL;
     int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
     if (fd >= 0 && lock_file(fd)) {
-        ledger = map_locked(fd, now_ns);
-        flock(fd, LOCK_UN); /* closing would not do it: the mapping keeps the file open */
+        ledger = map_and_join(fd, config, now_ns, slot);
+        flock(fd, LOCK_UN); /* closing would not do it: a child forked now has the file open too */
     }
     if (fd >= 0) {
         close(fd);
@@ -97,22 +116,23 @@ static struct hcs_ledger *map_path(const char *path, uint64_t now_ns) {
     return ledger;
 }
 
-struct hcs_ledger *hcs_ledger_map(const struct hcs_config *config, uint64_t now_ns) {
+struct hcs_ledger *hcs_ledger_open(const struct hcs_config *config, uint64_t now_ns,
+                                   unsigned *slot) {
     int saved_errno = errno;
     struct hcs_ledger *ledger = NULL;
     if (*config->ledger_path != '\0') {
-        ledger = map_path(config->ledger_path, now_ns);
+        ledger = open_path(config->ledger_path, config, now_ns, slot);
     } else {
         static const char *const directories[] = {"/dev/shm", "/tmp"};
         char name[HCS_PATH_BYTES], path[HCS_PATH_BYTES + 16];
         default_name(config, name, sizeof name);
         for (unsigned i = 0; ledger == NULL && i < 2; i++) {
             snprintf(path, sizeof path, "%s/%s", directories[i], name);
-            ledger = map_path(path, now_ns);
+            ledger = open_path(path, config, now_ns, slot);
         }
     }
     if (ledger == NULL) {
-        hcs_debug("no_enforcement", "the ledger cannot be used: see HCS_LEDGER, /dev/shm and /tmp");
+        hcs_debug("no_enforcement", "no ledger, or no slot in it: see HCS_LEDGER, /dev/shm and /tmp");
     }
     errno = saved_errno;
     return ledger;

@@ -10,7 +10,9 @@
 
 #include "ledger.h"
 
-/* Map the container's ledger, made if necessary; NULL: not possible, and a debug line says why. */
-struct hcs_ledger *hcs_ledger_map(const struct hcs_config *config, uint64_t now_ns);
+/* Map the container's ledger, made if necessary, and take a slot in it for the calling process,
+ * one process at a time; NULL: not possible, and a debug line says why. */
+struct hcs_ledger *hcs_ledger_open(const struct hcs_config *config, uint64_t now_ns,
+                                   unsigned *slot);
 
 #endif

@@ -1,16 +1,20 @@
-/* Who a process is: a pid alone may name another process tomorrow, a pid with its start never. */
+/* Who a process is, in one word: a pid alone may name another process tomorrow.
+ *
+ * The pid, when it started, and what tells one program from the next one that it executes: exec
+ * keeps pid and start, but gives back what the old program held of the cards.
+ */
 #ifndef HCS_PROCESS_H
 #define HCS_PROCESS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* When a process started, in clock ticks since boot; 0: no such process, or no /proc. */
-uint64_t hcs_process_start_ticks(int pid);
+/* The calling process, never 0. Where /proc says nothing, its pid must do. */
+uint64_t hcs_process_self(void);
 
-/* Whether the process that had this pid and start still lives. A killed process that nobody has
- * waited for yet does not: its memory is gone. When in doubt (no /proc) it lives. */
-bool hcs_process_lives(int pid, uint64_t start_ticks);
+/* Whether that process still lives and still runs that program. A killed process that nobody has
+ * waited for yet does not: its memory is gone. When in doubt (no /proc) it lives. Keeps errno. */
+bool hcs_process_lives(uint64_t process);
 
 /* The pid namespace's inode, 0 when it cannot be known. */
 uint64_t hcs_process_pid_namespace(void);

@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -14,9 +15,9 @@
 #include "connection.h"
 #include "debug.h"
 
-#define TICK_NS 100000000    /* the bound on how often a process speaks */
+#define TICK_MS 100          /* the bound on how often a process speaks */
 #define RECONNECT_TICKS 10   /* between two tries to find an agent */
-#define RECLAIM_TICKS 50     /* how long to look for the neighbour that ended */
+#define LOOKS_MAX 60         /* for the neighbour that ended: after 1, 2, 4 … 100, 100 … ms */
 #define STACK_BYTES (256 * 1024)
 #define EXIT_WAIT_NS 100000000 /* for a send in progress, before the exit goes on without us */
 
@@ -43,13 +44,11 @@ static struct hcs_wire_header header(enum hcs_wire_type type, uint32_t size) {
 }
 
 /* Say hello if the connection is new, then the state. With the mutex held. */
-static enum hcs_sent say(bool is_new, struct hcs_ledger *ledger) {
+static enum hcs_sent say(bool is_new, const struct hcs_ledger *ledger) {
     const struct hcs_config *config = hcs_config();
     struct hcs_wire_hello hello = {.pid = getpid(), .device_count = config->device_count};
     struct hcs_wire_usage usage = {.reserved = 0};
-    if (!hcs_ledger_read(ledger, &usage, hello.quota_bytes)) {
-        return HCS_SOCKET_FULL;
-    }
+    hcs_ledger_read(ledger, &usage, hello.quota_bytes);
     if (is_new) {
         hello.header = header(HCS_WIRE_HELLO, sizeof hello);
         hello.epoch_ns = usage.epoch_ns;
@@ -66,7 +65,7 @@ static enum hcs_sent say(bool is_new, struct hcs_ledger *ledger) {
 }
 
 /* Say the state, on a new connection if there is none; false: it remains to be said. */
-static bool speak(struct hcs_ledger *ledger) {
+static bool speak(const struct hcs_ledger *ledger) {
     bool is_new = connection.fd < 0;
     if (is_new && !hcs_connection_open(&connection, hcs_config()->socket_path)) {
         return false;
@@ -99,20 +98,26 @@ static bool listen_to_agent(void) {
 
 struct pace {
     unsigned until_connect; /* ticks */
-    unsigned reclaiming;    /* ticks left */
+    unsigned looks;         /* left, for the dead */
+    unsigned look_in_ms;
 };
 
-static void tick(struct pace *pace, struct hcs_ledger *ledger) {
+/* Listen, and look for the dead if the agent asked for it. */
+static void attend(struct pace *pace, struct hcs_ledger *ledger, unsigned slot) {
     if (listen_to_agent()) {
-        pace->reclaiming = RECLAIM_TICKS;
+        pace->looks = LOOKS_MAX;
+        pace->look_in_ms = 1;
+    } else if (pace->looks > 0) {
+        pace->looks--;
+        pace->look_in_ms = pace->look_in_ms * 2 < TICK_MS ? pace->look_in_ms * 2 : TICK_MS;
     }
-    if (pace->reclaiming > 0) {
-        pace->reclaiming--;
-        if (hcs_ledger_reclaim(ledger) > 0) {
-            pace->reclaiming = 0;
-            hcs_report_changed();
-        }
+    if (pace->looks > 0 && hcs_ledger_reclaim(ledger, slot) > 0) {
+        pace->looks = 0;
+        hcs_report_changed();
     }
+}
+
+static void tick(struct pace *pace, const struct hcs_ledger *ledger) {
     bool connected = connection.fd >= 0;
     if (!connected && pace->until_connect > 0) {
         pace->until_connect--;
@@ -126,18 +131,37 @@ static void tick(struct pace *pace, struct hcs_ledger *ledger) {
     pace->until_connect = connection.fd < 0 ? RECONNECT_TICKS - 1 : 0;
 }
 
+static int64_t monotonic_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Until the agent says something. Without a connection (-1) poll only sleeps. */
+static void wait_for_agent(int fd, int64_t wait_ms) {
+    struct pollfd agent = {.fd = fd, .events = POLLIN};
+    poll(&agent, 1, (int)wait_ms);
+}
+
 static void *report(void *unused) {
-    struct pace pace = {0, 0};
-    const struct timespec pause = {0, TICK_NS};
+    struct pace pace = {0, 0, 0};
+    int64_t tick_at_ms = 0;
     (void)unused;
     for (;;) {
-        struct hcs_ledger *ledger = hcs_account_ledger();
-        if (ledger != NULL) {
-            pthread_mutex_lock(&mutex);
+        unsigned slot;
+        struct hcs_ledger *ledger = hcs_account_ledger(&slot);
+        int64_t now_ms = monotonic_ms();
+        pthread_mutex_lock(&mutex);
+        attend(&pace, ledger, slot);
+        if (now_ms >= tick_at_ms) {
             tick(&pace, ledger);
-            pthread_mutex_unlock(&mutex);
+            tick_at_ms = now_ms + TICK_MS;
         }
-        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+        int fd = connection.fd;
+        pthread_mutex_unlock(&mutex);
+        int64_t wait_ms = tick_at_ms - now_ms;
+        bool looking = pace.looks > 0 && pace.look_in_ms < wait_ms;
+        wait_for_agent(fd, looking ? pace.look_in_ms : wait_ms);
     }
     return NULL;
 }
@@ -174,7 +198,8 @@ void hcs_report_forget(void) {
 
 /* The last state. Our library was loaded first, so it is among the last to be finished. */
 __attribute__((destructor)) static void say_goodbye(void) {
-    struct hcs_ledger *ledger = hcs_account_ledger();
+    unsigned slot;
+    const struct hcs_ledger *ledger = hcs_account_ledger(&slot);
     struct timespec deadline;
     if (ledger == NULL || !wanted()) {
         return;

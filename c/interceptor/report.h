@@ -2,8 +2,9 @@
  *
  * One thread per process, started with the process's first hooked call and only when there is an
  * agent to talk to; the runtimes start threads of their own at that point, so a program that is
- * still single-threaded stays so. It has all signals blocked, wakes every 100 ms, and sends the
- * ledger's state if this process changed it: the hooks themselves do no more than set a flag. A
+ * still single-threaded stays so. It has all signals blocked, wakes every 100 ms or when the agent
+ * says something, and sends the ledger's state, at most ten times a second, if this process
+ * changed it: the hooks themselves do no more than set a flag. A
  * timer signal or sending from the hooks would need no thread, but the first is visible to the
  * application, and the second leaves the last change unsaid until the next call.
  *

@@ -1,7 +1,7 @@
-/* Address -> what was charged for it: open addressing, constant time with 0 or 10^6 entries.
+/* A word for a word: open addressing, constant time with 0 or 10^6 entries.
  *
  * Deletion shifts the following entries back, so no tombstones pile up. The memory is mapped, not
- * malloc'ed: we may be called from inside somebody's allocator. Not thread-safe: account.c locks.
+ * malloc'ed: we may be called from inside somebody's allocator. Not thread-safe: the callers lock.
  */
 #ifndef HCS_TABLE_H
 #define HCS_TABLE_H
@@ -10,11 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HCS_TABLE_BYTES_MAX ((UINT64_C(1) << 56) - 1) /* a size shares its word with the card */
-
 struct hcs_table_entry {
-    uint64_t address; /* 0: empty */
-    uint64_t device_and_bytes;
+    uint64_t key;   /* 0: empty */
+    uint64_t value;
 };
 
 struct hcs_table {
@@ -23,14 +21,23 @@ struct hcs_table {
     size_t count;
 };
 
-/* Remember an address that is not in the table; false: no memory to grow. */
-bool hcs_table_insert(struct hcs_table *table, uint64_t address, unsigned device, uint64_t bytes);
+/* The value of a key, to read or to change until the next put or remove; NULL: not there. */
+uint64_t *hcs_table_find(const struct hcs_table *table, uint64_t key);
 
-/* Forget an address and say what it was; false: never heard of it. */
-bool hcs_table_remove(struct hcs_table *table, uint64_t address, unsigned *device,
-                      uint64_t *bytes);
+/* Add a key that is not there and is not 0; false: no memory to grow. */
+bool hcs_table_add(struct hcs_table *table, uint64_t key, uint64_t value);
 
-/* Forget everything and give the memory back. */
+/* Remove a key and say what its value was; false: not there. */
+bool hcs_table_remove(struct hcs_table *table, uint64_t key, uint64_t *value);
+
+/* Remove every entry whose value `chosen` says yes to. */
+void hcs_table_sweep(struct hcs_table *table, bool (*chosen)(uint64_t value, void *closure),
+                     void *closure);
+
+/* Remove everything and give the memory back. */
 void hcs_table_clear(struct hcs_table *table);
+
+/* Spreads keys, which differ only in a few of their bits, over all bits. */
+static inline uint64_t hcs_table_hash(uint64_t key) { return key * UINT64_C(0x9e3779b97f4a7c15); }
 
 #endif

@@ -5,22 +5,36 @@
  */
 #include "cndev.h"
 
+#include <ctype.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #define BYTES_PER_MB (1024LL * 1024LL)
+#define CORES 16              /* of each simulated card */
+#define CPUS_PER_NUMA_NODE 32 /* of the simulated machine */
+#define WORD_BITS 32
+#define AFFINITY_WORDS (sizeof((cndevAffinity_t *)0)->cpuAffinityBitMap / sizeof(uint32_t))
 #define UUID_PREFIX "MLU-" /* how a card is named beside other vendors'; not part of the UUID */
 
 static atomic_uint init_count;
 
 /* --- Lifetime -------------------------------------------------------------------------------- */
 
+/* Acquire a snapshot in which the driver is loaded, or NULL. */
+static const struct hcs_sim_scenario *acquire_loaded(void) {
+    const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
+    if (!scenario || !scenario->driver_down[HCS_SIM_CAMBRICON])
+        return scenario;
+    hcs_sim_scenario_release(scenario);
+    return NULL;
+}
+
 EXPORT cndevRet_t cndevInit(int32_t reserved);
 EXPORT cndevRet_t cndevInit(int32_t reserved) {
     if (reserved != 0)
         return CNDEV_ERROR_INVALID_ARGUMENT;
-    const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
+    const struct hcs_sim_scenario *scenario = acquire_loaded();
     if (!scenario)
         return CNDEV_ERROR_NO_DRIVER;
     hcs_sim_scenario_release(scenario);
@@ -62,7 +76,7 @@ cndevRet_t hcs_cndev_acquire(const struct hcs_sim_scenario **scenario) {
     *scenario = NULL;
     if (!init_count)
         return CNDEV_ERROR_UNINITIALIZED;
-    *scenario = hcs_sim_scenario_acquire();
+    *scenario = acquire_loaded();
     return *scenario ? CNDEV_SUCCESS : CNDEV_ERROR_NO_DRIVER;
 }
 
@@ -74,6 +88,12 @@ cndevRet_t hcs_cndev_enter(cndevDevice_t handle, const void *out,
         return result;
     *device = handle < 0 ? NULL
                          : hcs_sim_device_at(*scenario, HCS_SIM_CAMBRICON, (unsigned)handle);
+    if (*device && (*device)->hangs) {
+        unsigned number = (*device)->number;
+        hcs_sim_scenario_release(*scenario);
+        hcs_sim_device_wait(number);
+        return hcs_cndev_enter(handle, out, scenario, device);
+    }
     if (!*device)
         result = CNDEV_ERROR_INVALID_DEVICE_ID;
     else if (!out)
@@ -87,10 +107,9 @@ cndevRet_t hcs_cndev_enter(cndevDevice_t handle, const void *out,
     return result;
 }
 
-/* The same for a structure that begins with the version of the API. */
-static cndevRet_t enter_versioned(cndevDevice_t handle, const int32_t *version,
-                                  const struct hcs_sim_scenario **scenario,
-                                  const struct hcs_sim_device **device) {
+cndevRet_t hcs_cndev_enter_versioned(cndevDevice_t handle, const int32_t *version,
+                                     const struct hcs_sim_scenario **scenario,
+                                     const struct hcs_sim_device **device) {
     cndevRet_t result = hcs_cndev_enter(handle, version, scenario, device);
     if (result != CNDEV_SUCCESS || *version == CNDEV_VERSION_6)
         return result;
@@ -150,7 +169,8 @@ EXPORT cndevRet_t cndevGetUUID(cndevUUID_t *info, cndevDevice_t handle);
 EXPORT cndevRet_t cndevGetUUID(cndevUUID_t *info, cndevDevice_t handle) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    cndevRet_t result = enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
     if (result == CNDEV_SUCCESS) {
         put_uuid(info->uuid, device);
         info->ncsUUID64 = 0;
@@ -176,12 +196,52 @@ EXPORT cndevRet_t cndevGetVersionInfo(cndevVersionInfo_t *info, cndevDevice_t ha
 EXPORT cndevRet_t cndevGetVersionInfo(cndevVersionInfo_t *info, cndevDevice_t handle) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    cndevRet_t result = enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
     if (result == CNDEV_SUCCESS) {
         *info = (cndevVersionInfo_t){.version = CNDEV_VERSION_6};
         (void)sscanf(scenario->cambricon_driver, "%u.%u.%u", &info->driverMajorVersion,
                      &info->driverMinorVersion, &info->driverBuildVersion);
+        (void)sscanf(device->firmware, "%u.%u.%u", &info->mcuMajorVersion, &info->mcuMinorVersion,
+                     &info->mcuBuildVersion);
     }
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+/* A serial number has 64 bits: the first 16 hexadecimal digits of the scenario's text. */
+static uint64_t serial_number(const char *text) {
+    char digits[17];
+    size_t count = 0;
+    unsigned long long number = 0;
+    for (; *text && count < sizeof digits - 1; text++)
+        if (isxdigit((unsigned char)*text))
+            digits[count++] = *text;
+    digits[count] = '\0';
+    (void)sscanf(digits, "%llx", &number);
+    return number;
+}
+
+EXPORT cndevRet_t cndevGetCardSN(cndevCardSN_t *info, cndevDevice_t handle);
+EXPORT cndevRet_t cndevGetCardSN(cndevCardSN_t *info, cndevDevice_t handle) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    if (result == CNDEV_SUCCESS)
+        *info = (cndevCardSN_t){.version = CNDEV_VERSION_6, .sn = serial_number(device->serial)};
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT cndevRet_t cndevGetCoreCount(cndevCardCoreCount_t *info, cndevDevice_t handle);
+EXPORT cndevRet_t cndevGetCoreCount(cndevCardCoreCount_t *info, cndevDevice_t handle) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    if (result == CNDEV_SUCCESS)
+        info->count = CORES;
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -205,9 +265,48 @@ EXPORT cndevRet_t cndevGetNUMANodeIdByDevId(cndevNUMANodeId_t *info, cndevDevice
 EXPORT cndevRet_t cndevGetNUMANodeIdByDevId(cndevNUMANodeId_t *info, cndevDevice_t handle) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    cndevRet_t result = enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
     if (result == CNDEV_SUCCESS)
         info->nodeId = device->numa;
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+/* As many CPUs as there are up to the last one of the card's node; its own are the near ones. */
+static void fill_affinity(cndevAffinity_t *info, unsigned node) {
+    _Static_assert(CPUS_PER_NUMA_NODE == WORD_BITS, "a node's CPUs are one word of the map");
+    *info = (cndevAffinity_t){.version = CNDEV_VERSION_6,
+                              .cpuCount = (node + 1) * CPUS_PER_NUMA_NODE};
+    info->cpuAffinityBitMap[0] = UINT32_MAX;
+}
+
+EXPORT cndevRet_t cndevGetDeviceAffinity(cndevAffinity_t *info, cndevDevice_t handle);
+EXPORT cndevRet_t cndevGetDeviceAffinity(cndevAffinity_t *info, cndevDevice_t handle) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    if (result != CNDEV_SUCCESS)
+        return result;
+    if (device->numa < 0 || (size_t)device->numa >= AFFINITY_WORDS)
+        result = CNDEV_ERROR_NOT_SUPPORTED;
+    else
+        fill_affinity(info, (unsigned)device->numa);
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT cndevRet_t cndevGetMaxPCIInfo(cndevPCIInfo_t *info, cndevDevice_t handle);
+EXPORT cndevRet_t cndevGetMaxPCIInfo(cndevPCIInfo_t *info, cndevDevice_t handle) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    if (result == CNDEV_SUCCESS) {
+        info->maxSpeed = (int32_t)device->pcie_generation_max;
+        info->maxWidth = (int32_t)device->pcie_width_max;
+    }
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -244,6 +343,14 @@ static int find_port(const struct hcs_sim_scenario *scenario, unsigned number, i
         ports += (int)link->lanes;
     }
     return ports;
+}
+
+bool hcs_cndev_has_port(const struct hcs_sim_scenario *scenario,
+                        const struct hcs_sim_device *device, int port) {
+    const struct hcs_sim_link *link;
+    const struct hcs_sim_device *peer;
+    find_port(scenario, device->number, port, &link, &peer);
+    return link != NULL;
 }
 
 EXPORT int32_t cndevGetMLULinkPortNumber(cndevDevice_t handle);
@@ -288,7 +395,8 @@ EXPORT cndevRet_t cndevGetMLULinkRemoteInfo(cndevMLULinkRemoteInfo_t *info, cnde
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device, *peer;
     const struct hcs_sim_link *link;
-    cndevRet_t result = enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
     if (result != CNDEV_SUCCESS)
         return result;
     find_port(scenario, device->number, port, &link, &peer);

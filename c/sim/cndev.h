@@ -34,6 +34,8 @@ typedef struct cndevEventHandle_st *cndevEventHandle;
 #define CNDEV_VERSION_6 6
 #define CNDEV_UUID_SIZE 37
 #define CNDEV_PCI_VENDOR 0xCABCU
+#define CNDEV_FEATURE_DISABLED 0
+#define CNDEV_FEATURE_ENABLED 1
 #define CNDEV_HEALTH_SYSTEM_MAX_INCIDENTS 64
 #define CNDEV_HEALTH_RESULT_PASS 0
 #define CNDEV_HEALTH_RESULT_WARN 10
@@ -96,6 +98,108 @@ _Static_assert(sizeof(cndevNUMANodeId_t) == 8, "cndevNUMANodeId_t");
 
 typedef struct {
     int32_t version;
+    uint64_t sn, motherBoardSn;
+} cndevCardSN_t;
+_Static_assert(sizeof(cndevCardSN_t) == 24, "cndevCardSN_t");
+
+typedef struct {
+    int32_t version, count;
+} cndevCardCoreCount_t;
+_Static_assert(sizeof(cndevCardCoreCount_t) == 8, "cndevCardCoreCount_t");
+
+typedef struct { /* the word with the highest CPUs comes first */
+    int32_t version;
+    uint32_t cpuCount, cpuAffinityBitMap[1024];
+} cndevAffinity_t;
+_Static_assert(sizeof(cndevAffinity_t) == 4104, "cndevAffinity_t");
+
+typedef struct { /* generation, lanes */
+    int32_t version, currentSpeed, currentWidth;
+} cndevCurrentPCIInfo_t;
+_Static_assert(sizeof(cndevCurrentPCIInfo_t) == 12, "cndevCurrentPCIInfo_t");
+
+typedef struct {
+    int32_t version, maxSpeed, maxWidth;
+} cndevPCIInfo_t;
+_Static_assert(sizeof(cndevPCIInfo_t) == 12, "cndevPCIInfo_t");
+
+typedef struct {
+    int32_t version;
+    uint32_t counter;
+} cndevPcieReplayCounter_t;
+_Static_assert(sizeof(cndevPcieReplayCounter_t) == 8, "cndevPcieReplayCounter_t");
+
+typedef struct { /* percent */
+    int32_t version, averageCoreUtilization, coreUtilization[80];
+} cndevUtilizationInfo_t;
+_Static_assert(sizeof(cndevUtilizationInfo_t) == 328, "cndevUtilizationInfo_t");
+
+typedef struct { /* W */
+    int32_t usage, cap, machine, tdp, maxPower, reserved[16];
+} cndevDevicePowerInfo_t;
+_Static_assert(sizeof(cndevDevicePowerInfo_t) == 84, "cndevDevicePowerInfo_t");
+
+typedef struct { /* degrees Celsius */
+    int32_t version, board, cluster[20], memoryDie[8], chip, airInlet, airOutlet, memory;
+    int32_t videoInput, cpu, isp;
+} cndevTemperatureInfo_t;
+_Static_assert(sizeof(cndevTemperatureInfo_t) == 148, "cndevTemperatureInfo_t");
+_Static_assert(offsetof(cndevTemperatureInfo_t, chip) == 120, "cndevTemperatureInfo_t.chip");
+_Static_assert(offsetof(cndevTemperatureInfo_t, memory) == 132, "cndevTemperatureInfo_t.memory");
+
+typedef struct { /* MHz */
+    int32_t version, boardFreq, ddrFreq;
+    uint8_t overtempDfsFlag, fastDfsFlag;
+    uint16_t mluClusterFreqCount, mluClusterFreq[20];
+    int32_t boardDefaultFreq, boardFreqArange[2];
+} cndevFrequencyInfo_t;
+_Static_assert(sizeof(cndevFrequencyInfo_t) == 68, "cndevFrequencyInfo_t");
+_Static_assert(offsetof(cndevFrequencyInfo_t, boardDefaultFreq) == 56, "boardDefaultFreq");
+
+typedef struct {
+    int32_t version;
+    uint32_t tdp, powerSetting, clockSetting, frequencyLocked, powerBrake, thermalSlowdown;
+} cndevPerformanceThrottleReason_t;
+_Static_assert(sizeof(cndevPerformanceThrottleReason_t) == 28, "cndevPerformanceThrottleReason_t");
+
+typedef struct { /* volatile: since the driver was loaded */
+    int32_t version;
+    uint32_t volatileSramEccSbeCounter, volatileSramEccDbeCounter, volatileSramEccParityCounter;
+    uint32_t volatileDramEccSbeCounter, volatileDramEccDbeCounter;
+    uint64_t aggregateDramEccSbeCounter, aggregateDramEccDbeCounter;
+    uint64_t aggregateSramEccSbeCounter, aggregateSramEccDbeCounter, aggregateSramEccParityCounter;
+    bool aggregateSramEccThresholdExceeded;
+    uint64_t reserved[11];
+} cndevMemEccCounter_t;
+_Static_assert(sizeof(cndevMemEccCounter_t) == 160, "cndevMemEccCounter_t");
+_Static_assert(offsetof(cndevMemEccCounter_t, volatileDramEccSbeCounter) == 16, "DRAM counters");
+
+typedef struct {
+    int32_t version;
+    uint64_t oneBitError, multipleOneError, multipleError, multipleMultipleError;
+    uint64_t correctedError, uncorrectedError, totalError, addressForbiddenError;
+} cndevECCInfo_t;
+_Static_assert(sizeof(cndevECCInfo_t) == 72, "cndevECCInfo_t");
+_Static_assert(offsetof(cndevECCInfo_t, correctedError) == 40, "cndevECCInfo_t.correctedError");
+
+typedef struct {
+    uint64_t correctFecCnt, uncorrectFecCnt, rxBadFcsPkt, txBadFcsPkt, illegalAccessCnt;
+    uint64_t reserved[11];
+} cndevMLULinkErrorCounter_t;
+_Static_assert(sizeof(cndevMLULinkErrorCounter_t) == 128, "cndevMLULinkErrorCounter_t");
+
+typedef struct {
+    int32_t version;
+    uint64_t cntrReadByte, cntrReadPackage, cntrWriteByte, cntrWritePackage;
+    uint64_t errReplay, errFatal, errEccDouble, errCRC24, errCRC32, errCorrected, errUncorrected;
+    uint64_t errReadPackage, errWritePackage, errIllegalAccess;
+    uint64_t cntrCnpPackage, cntrPfcPackage, statQPInUsing, statTaskAlive;
+} cndevMLULinkCounter_t;
+_Static_assert(sizeof(cndevMLULinkCounter_t) == 152, "cndevMLULinkCounter_t");
+_Static_assert(offsetof(cndevMLULinkCounter_t, errReplay) == 40, "cndevMLULinkCounter_t.errReplay");
+
+typedef struct {
+    int32_t version;
     int32_t health; /* 1: good */
     uint32_t deviceState, driverState;
 } cndevCardHealthState_t;
@@ -153,11 +257,21 @@ _Static_assert(offsetof(cndevEventData_t, eventType) == 16, "cndevEventData_t.ev
 /* Acquire a snapshot; on any other result than success `*scenario` is NULL. */
 cndevRet_t hcs_cndev_acquire(const struct hcs_sim_scenario **scenario);
 
-/* Acquire a snapshot and a card that is there. On any other result than success `*scenario` is
- * NULL; on success the caller releases it. `out` is the caller's own result pointer. */
+/* Acquire a snapshot and a card that is there; blocks while it hangs. On any other result than
+ * success `*scenario` is NULL; on success the caller releases it. `out` is the caller's own result
+ * pointer. */
 cndevRet_t hcs_cndev_enter(cndevDevice_t handle, const void *out,
                            const struct hcs_sim_scenario **scenario,
                            const struct hcs_sim_device **device);
+
+/* The same for a structure that begins with the version of the API. */
+cndevRet_t hcs_cndev_enter_versioned(cndevDevice_t handle, const int32_t *version,
+                                     const struct hcs_sim_scenario **scenario,
+                                     const struct hcs_sim_device **device);
+
+/* Whether a card has an MLU-Link port with this number. */
+bool hcs_cndev_has_port(const struct hcs_sim_scenario *scenario,
+                        const struct hcs_sim_device *device, int port);
 
 /* Forget all event handles; called by the last cndevRelease. */
 void hcs_cndev_events_reset(void);

@@ -1,7 +1,8 @@
-/* Simulated libdcmi.so: enumeration, identity, memory, topology.
+/* Simulated libdcmi.so: enumeration, identity, topology.
  *
  * Each simulated card is a board with one chip: (card_id, 0), card_id counting from 0. Many fields
- * of the structures stay zero, as on boards that do not fill them in.
+ * of the structures stay zero, as on boards that do not fill them in. When the driver goes away the
+ * library has to be initialised anew.
  */
 #include "dcmi.h"
 
@@ -14,37 +15,88 @@
 #define PCI_DEVICE_910B 0xD802U
 #define AFFINITY_CPUS_MAX 32 /* TOPO_INFO_MAX_LENTH: bytes of the caller's buffer */
 #define CPUS_PER_NUMA_NODE 48
-#define BYTES_PER_MB (1024ULL * 1024ULL)
+#define VERSION_BYTES_MIN 16   /* the library refuses smaller buffers for its own version, */
+#define COMPONENT_BYTES_MIN 64 /* and for a component's */
 
 static atomic_bool initialised;
+static atomic_bool driver_gone; /* seen since the last dcmi_init */
+
+static const struct {
+    const char *model;
+    unsigned cores;
+} AI_CORES[] = {
+    {"910A", 32},   {"910ProA", 32}, {"910PremiumA", 32}, {"910ProB", 30}, {"910B1", 24},
+    {"910B2", 24},  {"910B2C", 24},  {"910B3", 20},       {"910B4", 20},   {"910B4-1", 20},
+    {"310P3", 8},   {"310", 2},
+};
+
+/* The snapshot while the driver is loaded, or NULL. */
+static const struct hcs_sim_scenario *acquire_loaded(void) {
+    const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
+    if (scenario && !scenario->driver_down[HCS_SIM_HUAWEI])
+        return scenario;
+    hcs_sim_scenario_release(scenario);
+    return NULL;
+}
 
 EXPORT int dcmi_init(void);
 EXPORT int dcmi_init(void) {
-    const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
+    const struct hcs_sim_scenario *scenario = acquire_loaded();
     if (!scenario)
         return DCMI_ERR_CODE_INNER_ERR; /* as without a driver */
-    if (!atomic_exchange(&initialised, true))
+    bool anew = atomic_exchange(&driver_gone, false);
+    if (!atomic_exchange(&initialised, true) || anew)
         hcs_dcmi_events_begin(scenario);
     hcs_sim_scenario_release(scenario);
     return DCMI_OK;
 }
 
 static int acquire(const struct hcs_sim_scenario **scenario) {
-    *scenario = initialised ? hcs_sim_scenario_acquire() : NULL;
-    return *scenario ? DCMI_OK : DCMI_ERR_CODE_NOT_REDAY;
+    *scenario = NULL;
+    if (!initialised)
+        return DCMI_ERR_CODE_NOT_REDAY;
+    *scenario = acquire_loaded();
+    if (!*scenario) {
+        driver_gone = true;
+        return DCMI_ERR_CODE_INNER_ERR;
+    }
+    if (!driver_gone)
+        return DCMI_OK;
+    hcs_sim_scenario_release(*scenario);
+    *scenario = NULL;
+    return DCMI_ERR_CODE_NOT_REDAY;
+}
+
+/* Find the card (card_id, 0); NULL leaves `*result` to tell why. */
+static const struct hcs_sim_device *find(const struct hcs_sim_scenario *scenario, int card_id,
+                                         int device_id, int *result) {
+    const struct hcs_sim_device *device = NULL;
+    if (card_id >= 0)
+        device = hcs_sim_device_at(scenario, HCS_SIM_HUAWEI, (unsigned)card_id);
+    *result = DCMI_OK;
+    if (!device)
+        *result = DCMI_ERR_CODE_INVALID_PARAMETER;
+    else if (device_id != 0)
+        *result = DCMI_ERR_CODE_INVALID_DEVICE_ID;
+    return *result == DCMI_OK ? device : NULL;
 }
 
 int hcs_dcmi_enter_any(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
                        const struct hcs_sim_device **device) {
-    int result = acquire(scenario);
-    if (result != DCMI_OK)
-        return result;
-    *device = card_id < 0 ? NULL : hcs_sim_device_at(*scenario, HCS_SIM_HUAWEI, (unsigned)card_id);
-    if (*device && device_id == 0)
-        return DCMI_OK;
-    hcs_sim_scenario_release(*scenario);
-    *scenario = NULL;
-    return *device ? DCMI_ERR_CODE_INVALID_DEVICE_ID : DCMI_ERR_CODE_INVALID_PARAMETER;
+    for (bool waited = false;; waited = true) {
+        int result = acquire(scenario);
+        if (result != DCMI_OK)
+            return result;
+        *device = find(*scenario, card_id, device_id, &result);
+        if (*device && waited)
+            return DCMI_OK;
+        unsigned number = *device ? (*device)->number : 0;
+        hcs_sim_scenario_release(*scenario);
+        *scenario = NULL;
+        if (!*device)
+            return result;
+        hcs_sim_device_wait(number);
+    }
 }
 
 int hcs_dcmi_enter(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
@@ -76,6 +128,13 @@ EXPORT int dcmi_get_driver_version(char *version, unsigned length) {
         result = DCMI_ERR_CODE_INVALID_PARAMETER;
     hcs_sim_scenario_release(scenario);
     return result;
+}
+
+EXPORT int dcmi_get_dcmi_version(char *version, unsigned length);
+EXPORT int dcmi_get_dcmi_version(char *version, unsigned length) {
+    if (!version || length < VERSION_BYTES_MIN)
+        return DCMI_ERR_CODE_INVALID_PARAMETER;
+    return dcmi_get_driver_version(version, length); /* they are built together */
 }
 
 EXPORT int dcmi_get_card_list(int *count, int *list, int list_length);
@@ -144,6 +203,9 @@ EXPORT int dcmi_get_device_chip_info_v2(int card_id, int device_id, struct dcmi_
         put(out->chip_type, sizeof out->chip_type, "Ascend");
         put(out->chip_name, sizeof out->chip_name, device->model);
         put(out->chip_ver, sizeof out->chip_ver, "V1");
+        for (size_t i = 0; i < sizeof AI_CORES / sizeof *AI_CORES; i++)
+            if (!strcmp(AI_CORES[i].model, device->model))
+                out->aicore_cnt = AI_CORES[i].cores;
     } else {
         result = DCMI_ERR_CODE_INVALID_PARAMETER;
     }
@@ -192,19 +254,21 @@ EXPORT int dcmi_get_device_pcie_info_v2(int card_id, int device_id,
     return result;
 }
 
-EXPORT int dcmi_get_device_hbm_info(int card_id, int device_id, struct dcmi_hbm_info *out);
-EXPORT int dcmi_get_device_hbm_info(int card_id, int device_id, struct dcmi_hbm_info *out) {
+EXPORT int dcmi_get_device_component_static_version(int card_id, int device_id, unsigned type,
+                                                    unsigned char *version, unsigned length);
+EXPORT int dcmi_get_device_component_static_version(int card_id, int device_id, unsigned type,
+                                                    unsigned char *version, unsigned length) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
+    if (!version || length < COMPONENT_BYTES_MIN)
+        return DCMI_ERR_CODE_INVALID_PARAMETER;
     int result = hcs_dcmi_enter(card_id, device_id, &scenario, &device);
     if (result != DCMI_OK)
         return result;
-    if (out)
-        *out = (struct dcmi_hbm_info){.memory_size = device->vram_bytes / BYTES_PER_MB,
-                                      .memory_usage = device->memory_used_bytes / BYTES_PER_MB,
-                                      .temp = device->temperature_c};
+    if (type == DCMI_COMPONENT_TYPE_HILINK && device->firmware[0])
+        put(version, length, device->firmware);
     else
-        result = DCMI_ERR_CODE_INVALID_PARAMETER;
+        result = DCMI_ERR_CODE_NOT_SUPPORT;
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -227,15 +291,16 @@ EXPORT int dcmi_get_topo_info_by_device_id(int card_id1, int device_id1, int car
                                            int device_id2, int *type) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *one, *other;
-    int result = hcs_dcmi_enter(card_id1, device_id1, &scenario, &one);
+    int result = hcs_dcmi_enter(card_id2, device_id2, &scenario, &other);
+    hcs_sim_scenario_release(scenario); /* this was for its errors, and in case it hangs */
+    if (result == DCMI_OK)
+        result = hcs_dcmi_enter(card_id1, device_id1, &scenario, &one);
     if (result != DCMI_OK)
         return result;
-    other = card_id2 < 0 ? NULL : hcs_sim_device_at(scenario, HCS_SIM_HUAWEI, (unsigned)card_id2);
-    if (!type || !other || device_id2 != 0)
+    other = find(scenario, card_id2, device_id2, &result);
+    if (!type)
         result = DCMI_ERR_CODE_INVALID_PARAMETER;
-    else if (!other->present)
-        result = DCMI_ERR_CODE_DEVICE_NOT_EXIST;
-    else
+    else if (other)
         *type = topology(scenario, one, other);
     hcs_sim_scenario_release(scenario);
     return result;

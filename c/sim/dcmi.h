@@ -20,7 +20,8 @@ enum {
     DCMI_ERR_CODE_TIME_OUT = -8006,
     DCMI_ERR_CODE_INVALID_DEVICE_ID = -8007,
     DCMI_ERR_CODE_DEVICE_NOT_EXIST = -8008,
-    DCMI_ERR_CODE_NOT_REDAY = -8012
+    DCMI_ERR_CODE_NOT_REDAY = -8012,
+    DCMI_ERR_CODE_NOT_SUPPORT = -8255
 };
 
 #define DCMI_ERROR_CODES_MAX 128
@@ -31,6 +32,15 @@ enum {
 #define DCMI_SEVERITY_CRITICAL 3
 #define DCMI_FILTER_EVENT_ID 1U
 #define DCMI_FILTER_SEVERITY 2U
+#define DCMI_DEVICE_TYPE_HBM 2
+#define DCMI_FREQ_AICORE_CURRENT 7
+#define DCMI_UTILIZATION_AICORE 2
+#define DCMI_COMPONENT_TYPE_HILINK 18U
+#define DCMI_MAIN_CMD_HCCS 16
+#define DCMI_HCCS_CMD_GET_STATISTIC_INFO_U64 5U
+#define DCMI_MAIN_CMD_PCIE 55
+#define DCMI_PCIE_SUB_CMD_PCIE_ERROR_INFO 1U
+#define DCMI_HCCS_MAX_PCS_NUM 16
 enum { DCMI_TOPO_SELF = 0, DCMI_TOPO_SYS = 1, DCMI_TOPO_PHB = 2, DCMI_TOPO_HCCS = 3 };
 
 struct dcmi_chip_info_v2 {
@@ -65,6 +75,27 @@ struct dcmi_hbm_info {
 _Static_assert(sizeof(struct dcmi_hbm_info) == 32, "dcmi_hbm_info");
 _Static_assert(offsetof(struct dcmi_hbm_info, memory_usage) == 16, "dcmi_hbm_info.memory_usage");
 
+struct dcmi_ecc_info {
+    int enable_flag;
+    unsigned single_bit_error_cnt, double_bit_error_cnt;             /* since the start */
+    unsigned total_single_bit_error_cnt, total_double_bit_error_cnt; /* ever */
+    unsigned single_bit_isolated_pages_cnt, double_bit_isolated_pages_cnt;
+};
+_Static_assert(sizeof(struct dcmi_ecc_info) == 28, "dcmi_ecc_info");
+
+struct dcmi_pcie_link_error_info {
+    unsigned tx_err_cnt, rx_err_cnt, lcrc_err_cnt, ecrc_err_cnt, retry_cnt;
+    unsigned rsv[32];
+};
+_Static_assert(sizeof(struct dcmi_pcie_link_error_info) == 148, "dcmi_pcie_link_error_info");
+
+struct dcmi_hccs_statistic_info_u64 {
+    uint64_t tx_cnt[DCMI_HCCS_MAX_PCS_NUM], rx_cnt[DCMI_HCCS_MAX_PCS_NUM];
+    uint64_t crc_err_cnt[DCMI_HCCS_MAX_PCS_NUM], retry_cnt[DCMI_HCCS_MAX_PCS_NUM];
+    uint64_t reserved[64];
+};
+_Static_assert(sizeof(struct dcmi_hccs_statistic_info_u64) == 1024, "dcmi_hccs_statistic_info_u64");
+
 struct dcmi_event_filter {
     uint64_t filter_flag;
     unsigned event_id;
@@ -95,8 +126,8 @@ struct dcmi_event {
 };
 _Static_assert(sizeof(struct dcmi_event) == 360, "dcmi_event");
 
-/* Acquire a snapshot and the card (card_id, 0). On any other result than DCMI_OK `*scenario` is
- * NULL; on DCMI_OK the caller releases it. A lost card does not exist. */
+/* Acquire a snapshot and the card (card_id, 0), once that card does not hang. On any other result
+ * than DCMI_OK `*scenario` is NULL; on DCMI_OK the caller releases it. A lost card does not exist. */
 int hcs_dcmi_enter(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
                    const struct hcs_sim_device **device);
 

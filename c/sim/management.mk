@@ -11,22 +11,24 @@ ALL += $(SIM_MANAGEMENT)
 .PHONY: management
 management: $(SIM_MANAGEMENT)
 
-$(SIM_NVML): sim/nvml.c sim/nvml_links.c sim/nvml_events.c sim/nvml.h $(SIM_SCENARIO) sim/scenario.h
+$(SIM_NVML): sim/nvml.c sim/nvml_identity.c sim/nvml_samples.c sim/nvml_links.c sim/nvml_events.c \
+		sim/nvml.h $(SIM_SCENARIO) sim/scenario.h
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -o $@ $(filter %.c,$^) -pthread
 
-$(SIM_DCMI): sim/dcmi.c sim/dcmi_events.c sim/dcmi.h $(SIM_SCENARIO) sim/scenario.h
+$(SIM_DCMI): sim/dcmi.c sim/dcmi_samples.c sim/dcmi_events.c sim/dcmi.h $(SIM_SCENARIO) sim/scenario.h
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -o $@ $(filter %.c,$^) -pthread
 
-$(SIM_ROCM_SMI): sim/rocm_smi.c sim/rocm_smi.h $(SIM_SCENARIO) sim/scenario.h
+$(SIM_ROCM_SMI): sim/rocm_smi.c sim/rocm_smi_metrics.c sim/rocm_smi.h $(SIM_SCENARIO) sim/scenario.h
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -o $@ $(filter %.c,$^) -pthread
 
-$(SIM_CNDEV): sim/cndev.c sim/cndev_health.c sim/cndev.h $(SIM_SCENARIO) sim/scenario.h
+$(SIM_CNDEV): sim/cndev.c sim/cndev_health.c sim/cndev_samples.c sim/cndev.h $(SIM_SCENARIO) \
+		sim/scenario.h
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -o $@ $(filter %.c,$^) -pthread
 
-$(SIM_MTML): sim/mtml.c sim/mtml.h $(SIM_SCENARIO) sim/scenario.h
+$(SIM_MTML): sim/mtml.c sim/mtml_samples.c sim/mtml.h $(SIM_SCENARIO) sim/scenario.h
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -o $@ $(filter %.c,$^) -pthread

@@ -1,4 +1,4 @@
-/* Simulated libmtml.so.2: lifetime, enumeration, identity, memory, ECC counters, MTLink.
+/* Simulated libmtml.so.2: lifetime, enumeration, identity, memory's size, ECC counters, MTLink.
  *
  * All objects are opaque: the library's pointer says only that it is initialised, a device's or
  * memory's pointer stands for one card for as long as the library is loaded. A card that has fallen
@@ -14,20 +14,30 @@
 #define CODE_CORRECTED "ECC_CORRECTED"
 #define CODE_UNCORRECTED "ECC_UNCORRECTED"
 #define WORD_BITS (8 * sizeof(unsigned long))
+#define CPUS_PER_NUMA_NODE 32 /* of the simulated machine */
 
 /* Only their addresses matter. */
 static char library_object, system_object;
-static char devices[HCS_SIM_DEVICES_MAX], memories[HCS_SIM_DEVICES_MAX];
+MtmlObjects hcs_mtml_devices, hcs_mtml_memories, hcs_mtml_gpus;
 
 static atomic_uint init_count;
 
 /* --- Lifetime -------------------------------------------------------------------------------- */
 
+/* Acquire a snapshot in which the driver is loaded, or NULL. */
+static const struct hcs_sim_scenario *acquire_loaded(void) {
+    const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
+    if (!scenario || !scenario->driver_down[HCS_SIM_MTHREADS])
+        return scenario;
+    hcs_sim_scenario_release(scenario);
+    return NULL;
+}
+
 EXPORT MtmlReturn mtmlLibraryInit(MtmlLibrary **library);
 EXPORT MtmlReturn mtmlLibraryInit(MtmlLibrary **library) {
     if (!library)
         return MTML_ERROR_INVALID_ARGUMENT;
-    const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
+    const struct hcs_sim_scenario *scenario = acquire_loaded();
     if (!scenario)
         return MTML_ERROR_DRIVER_NOT_LOADED;
     hcs_sim_scenario_release(scenario);
@@ -69,21 +79,22 @@ static MtmlReturn acquire(const void *object, const void *expected,
         return MTML_ERROR_UNINITIALIZED;
     if (object != expected)
         return MTML_ERROR_INVALID_ARGUMENT;
-    *scenario = hcs_sim_scenario_acquire();
+    *scenario = acquire_loaded();
     return *scenario ? MTML_SUCCESS : MTML_ERROR_DRIVER_NOT_LOADED;
 }
 
-/* Acquire a snapshot and the card behind one of `objects`. On any other result than success
- * `*scenario` is NULL; on success the caller releases it. `out` is the caller's result pointer. */
-static MtmlReturn enter(const char objects[HCS_SIM_DEVICES_MAX], const void *object,
-                        const void *out, const struct hcs_sim_scenario **scenario,
-                        const struct hcs_sim_device **device) {
+MtmlReturn hcs_mtml_enter(const MtmlObjects objects, const void *object, const void *out,
+                          const struct hcs_sim_scenario **scenario,
+                          const struct hcs_sim_device **device) {
     const char *address = object;
+    bool known = address >= objects && address < objects + HCS_SIM_DEVICES_MAX;
+    if (known)
+        hcs_sim_device_wait((unsigned)(address - objects));
     MtmlReturn result = acquire(NULL, NULL, scenario);
     if (result != MTML_SUCCESS)
         return result;
     result = MTML_ERROR_INVALID_ARGUMENT;
-    if (out && address >= objects && address < objects + (*scenario)->device_count) {
+    if (out && known && address < objects + (*scenario)->device_count) {
         *device = &(*scenario)->devices[address - objects];
         if ((*device)->vendor == HCS_SIM_MTHREADS)
             result = (*device)->present ? MTML_SUCCESS : MTML_ERROR_GPU_IS_LOST;
@@ -162,12 +173,18 @@ EXPORT MtmlReturn mtmlLibraryInitDeviceByIndex(MtmlLibrary *library, unsigned in
     if (result != MTML_SUCCESS)
         return result;
     const struct hcs_sim_device *device = hcs_sim_device_at(scenario, HCS_SIM_MTHREADS, index);
+    if (device && device->hangs) {
+        unsigned number = device->number;
+        hcs_sim_scenario_release(scenario);
+        hcs_sim_device_wait(number);
+        return mtmlLibraryInitDeviceByIndex(library, index, out);
+    }
     if (!device || !out)
         result = MTML_ERROR_INVALID_ARGUMENT;
     else if (!device->present)
         result = MTML_ERROR_GPU_IS_LOST;
     else
-        *out = (MtmlDevice *)(void *)&devices[device->number];
+        *out = (MtmlDevice *)(void *)&hcs_mtml_devices[device->number];
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -183,7 +200,7 @@ EXPORT MtmlReturn mtmlDeviceGetName(MtmlDevice *object, char *name, unsigned len
 EXPORT MtmlReturn mtmlDeviceGetName(MtmlDevice *object, char *name, unsigned length) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    MtmlReturn result = enter(devices, object, name, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, name, &scenario, &device);
     if (result == MTML_SUCCESS)
         result = copy_text(name, length, device->model);
     hcs_sim_scenario_release(scenario);
@@ -194,9 +211,32 @@ EXPORT MtmlReturn mtmlDeviceGetUUID(MtmlDevice *object, char *uuid, unsigned len
 EXPORT MtmlReturn mtmlDeviceGetUUID(MtmlDevice *object, char *uuid, unsigned length) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    MtmlReturn result = enter(devices, object, uuid, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, uuid, &scenario, &device);
     if (result == MTML_SUCCESS)
         result = copy_text(uuid, length, device->id);
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+/* Unlike its neighbours it takes the length first. */
+EXPORT MtmlReturn mtmlDeviceGetSerialNumber(MtmlDevice *object, unsigned length, char *serial);
+EXPORT MtmlReturn mtmlDeviceGetSerialNumber(MtmlDevice *object, unsigned length, char *serial) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, serial, &scenario, &device);
+    if (result == MTML_SUCCESS)
+        result = copy_text(serial, length, device->serial);
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT MtmlReturn mtmlDeviceGetMtBiosVersion(MtmlDevice *object, char *version, unsigned length);
+EXPORT MtmlReturn mtmlDeviceGetMtBiosVersion(MtmlDevice *object, char *version, unsigned length) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, version, &scenario, &device);
+    if (result == MTML_SUCCESS)
+        result = copy_text(version, length, device->firmware);
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -205,17 +245,31 @@ EXPORT MtmlReturn mtmlDeviceGetPciInfo(MtmlDevice *object, MtmlPciInfo *info);
 EXPORT MtmlReturn mtmlDeviceGetPciInfo(MtmlDevice *object, MtmlPciInfo *info) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    MtmlReturn result = enter(devices, object, info, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, info, &scenario, &device);
     if (result == MTML_SUCCESS) {
         *info = (MtmlPciInfo){.segment = device->pci_domain,
                               .bus = device->pci_bus,
                               .device = device->pci_device,
-                              .pciDeviceId = MTML_PCI_VENDOR};
+                              .pciDeviceId = MTML_PCI_VENDOR,
+                              .pciMaxWidth = device->pcie_width_max,
+                              .pciCurWidth = device->pcie_width,
+                              .pciMaxGen = device->pcie_generation_max,
+                              .pciCurGen = device->pcie_generation};
         snprintf(info->sbdf, sizeof info->sbdf, "%08x:%02x:%02x.%x", device->pci_domain,
                  device->pci_bus, device->pci_device, device->pci_function);
     }
     hcs_sim_scenario_release(scenario);
     return result;
+}
+
+/* Set `count` bits from `first` on in a set of `size` words. */
+static MtmlReturn fill_set(unsigned long *set, unsigned size, unsigned first, unsigned count) {
+    if ((first + count - 1) / WORD_BITS >= size)
+        return MTML_ERROR_INSUFFICIENT_SIZE;
+    memset(set, 0, size * sizeof *set);
+    for (unsigned bit = first; bit < first + count; bit++)
+        set[bit / WORD_BITS] |= 1UL << bit % WORD_BITS;
+    return MTML_SUCCESS;
 }
 
 EXPORT MtmlReturn mtmlDeviceGetMemoryAffinityWithinNode(MtmlDevice *object, unsigned size,
@@ -224,18 +278,28 @@ EXPORT MtmlReturn mtmlDeviceGetMemoryAffinityWithinNode(MtmlDevice *object, unsi
                                                         unsigned long *nodes) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    MtmlReturn result = enter(devices, object, nodes, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, nodes, &scenario, &device);
+    if (result == MTML_SUCCESS)
+        result = device->numa < 0 ? MTML_ERROR_NOT_SUPPORTED
+                                  : fill_set(nodes, size, (unsigned)device->numa, 1);
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT MtmlReturn mtmlDeviceGetCpuAffinityWithinNode(MtmlDevice *object, unsigned size,
+                                                     unsigned long *cpus);
+EXPORT MtmlReturn mtmlDeviceGetCpuAffinityWithinNode(MtmlDevice *object, unsigned size,
+                                                     unsigned long *cpus) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, cpus, &scenario, &device);
     if (result != MTML_SUCCESS)
         return result;
-    int numa = device->numa;
+    unsigned first = (unsigned)device->numa * CPUS_PER_NUMA_NODE;
+    result = device->numa < 0 ? MTML_ERROR_NOT_SUPPORTED
+                              : fill_set(cpus, size, first, CPUS_PER_NUMA_NODE);
     hcs_sim_scenario_release(scenario);
-    if (numa < 0)
-        return MTML_ERROR_NOT_SUPPORTED;
-    if ((unsigned)numa / WORD_BITS >= size)
-        return MTML_ERROR_INSUFFICIENT_SIZE;
-    memset(nodes, 0, size * sizeof *nodes);
-    nodes[(unsigned)numa / WORD_BITS] = 1UL << ((unsigned)numa % WORD_BITS);
-    return MTML_SUCCESS;
+    return result;
 }
 
 /* --- Memory ---------------------------------------------------------------------------------- */
@@ -244,9 +308,9 @@ EXPORT MtmlReturn mtmlDeviceInitMemory(MtmlDevice *object, MtmlMemory **memory);
 EXPORT MtmlReturn mtmlDeviceInitMemory(MtmlDevice *object, MtmlMemory **memory) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    MtmlReturn result = enter(devices, object, memory, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, memory, &scenario, &device);
     if (result == MTML_SUCCESS)
-        *memory = (MtmlMemory *)(void *)&memories[device->number];
+        *memory = (MtmlMemory *)(void *)&hcs_mtml_memories[device->number];
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -260,7 +324,7 @@ EXPORT MtmlReturn mtmlMemoryGetTotal(MtmlMemory *memory, unsigned long long *tot
 EXPORT MtmlReturn mtmlMemoryGetTotal(MtmlMemory *memory, unsigned long long *total) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    MtmlReturn result = enter(memories, memory, total, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_memories, memory, total, &scenario, &device);
     if (result == MTML_SUCCESS)
         *total = device->vram_bytes;
     hcs_sim_scenario_release(scenario);
@@ -273,17 +337,19 @@ EXPORT MtmlReturn mtmlMemoryGetEccErrorCounter(MtmlMemory *memory, unsigned type
                                                unsigned location, unsigned long long *count) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    MtmlReturn result = enter(memories, memory, count, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_memories, memory, count, &scenario, &device);
     if (result != MTML_SUCCESS)
         return result;
     if (type > MTML_MEMORY_ERROR_TYPE_UNCORRECTED || location != MTML_MEMORY_LOCATION_DRAM)
         result = MTML_ERROR_INVALID_ARGUMENT;
     else if (counter != MTML_VOLATILE_ECC) /* the scenario keeps no count over resets */
         result = MTML_ERROR_NOT_SUPPORTED;
+    else if (type == MTML_MEMORY_ERROR_TYPE_CORRECTED)
+        *count = device->ecc_corrected +
+                 hcs_sim_fault_count(scenario, device->number, CODE_CORRECTED);
     else
-        *count = hcs_sim_fault_count(scenario, device->number,
-                                     type == MTML_MEMORY_ERROR_TYPE_CORRECTED ? CODE_CORRECTED
-                                                                              : CODE_UNCORRECTED);
+        *count = device->ecc_uncorrected +
+                 hcs_sim_fault_count(scenario, device->number, CODE_UNCORRECTED);
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -314,7 +380,7 @@ EXPORT MtmlReturn mtmlDeviceGetMtLinkSpec(MtmlDevice *object, MtmlMtLinkSpec *sp
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device, *peer;
     const struct hcs_sim_link *link;
-    MtmlReturn result = enter(devices, object, spec, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, spec, &scenario, &device);
     if (result == MTML_SUCCESS)
         *spec = (MtmlMtLinkSpec){
             .version = 1, .linkNum = find_link(scenario, device->number, 0, &link, &peer)};
@@ -327,7 +393,7 @@ EXPORT MtmlReturn mtmlDeviceGetMtLinkState(MtmlDevice *object, unsigned index, u
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device, *peer;
     const struct hcs_sim_link *link;
-    MtmlReturn result = enter(devices, object, state, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, state, &scenario, &device);
     if (result != MTML_SUCCESS)
         return result;
     find_link(scenario, device->number, index, &link, &peer);
@@ -346,12 +412,12 @@ EXPORT MtmlReturn mtmlDeviceGetMtLinkRemoteDevice(MtmlDevice *object, unsigned i
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device, *peer;
     const struct hcs_sim_link *link;
-    MtmlReturn result = enter(devices, object, remote, &scenario, &device);
+    MtmlReturn result = hcs_mtml_enter(hcs_mtml_devices, object, remote, &scenario, &device);
     if (result != MTML_SUCCESS)
         return result;
     find_link(scenario, device->number, index, &link, &peer);
     if (link)
-        *remote = (MtmlDevice *)(void *)&devices[peer->number];
+        *remote = (MtmlDevice *)(void *)&hcs_mtml_devices[peer->number];
     else
         result = MTML_ERROR_INVALID_ARGUMENT;
     hcs_sim_scenario_release(scenario);

@@ -28,6 +28,7 @@ typedef struct MtmlLibrary MtmlLibrary;
 typedef struct MtmlSystem MtmlSystem;
 typedef struct MtmlDevice MtmlDevice;
 typedef struct MtmlMemory MtmlMemory;
+typedef struct MtmlGpu MtmlGpu;
 
 #define MTML_PCI_VENDOR 0x1ED5U
 #define MTML_MTLINK_STATE_DOWN 0U
@@ -46,6 +47,7 @@ typedef struct {
 } MtmlPciInfo;
 _Static_assert(sizeof(MtmlPciInfo) == 104, "MtmlPciInfo");
 _Static_assert(offsetof(MtmlPciInfo, segment) == 32, "MtmlPciInfo.segment");
+_Static_assert(offsetof(MtmlPciInfo, pciMaxGen) == 72, "MtmlPciInfo.pciMaxGen");
 _Static_assert(offsetof(MtmlPciInfo, rsvd) == 80, "MtmlPciInfo.rsvd");
 
 typedef struct {
@@ -53,5 +55,16 @@ typedef struct {
 } MtmlMtLinkSpec;
 _Static_assert(sizeof(MtmlMtLinkSpec) == 28, "MtmlMtLinkSpec");
 _Static_assert(offsetof(MtmlMtLinkSpec, linkNum) == 8, "MtmlMtLinkSpec.linkNum");
+
+/* Objects of the same kind: one per card of the node, whatever its vendor, told apart by address. */
+typedef char MtmlObjects[HCS_SIM_DEVICES_MAX];
+extern MtmlObjects hcs_mtml_devices, hcs_mtml_memories, hcs_mtml_gpus;
+
+/* Acquire a snapshot and the card behind one of `objects`; blocks while it hangs. On any other
+ * result than success `*scenario` is NULL; on success the caller releases it. `out` is the caller's
+ * result pointer. */
+MtmlReturn hcs_mtml_enter(const MtmlObjects objects, const void *object, const void *out,
+                          const struct hcs_sim_scenario **scenario,
+                          const struct hcs_sim_device **device);
 
 #endif

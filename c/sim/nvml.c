@@ -1,16 +1,17 @@
-/* Simulated libnvidia-ml.so.1: lifetime, enumeration, identity, memory, field values.
+/* Simulated libnvidia-ml.so.1: lifetime, enumeration, memory.
  *
  * A handle stands for one card for as long as the library is loaded. A card that has fallen off the
- * bus keeps its index and answers GPU_IS_LOST to everything, as with a real driver.
+ * bus keeps its index and answers GPU_IS_LOST to everything, as with a real driver. When the driver
+ * goes away the session goes with it: a driver that comes back needs a new nvmlInit.
  */
 #include "nvml.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static atomic_uint init_count;
+static atomic_bool driver_gone; /* seen since the last nvmlInit */
 static char handles[HCS_SIM_DEVICES_MAX]; /* only their addresses matter: one per device number */
 
 /* --- Lifetime -------------------------------------------------------------------------------- */
@@ -19,9 +20,12 @@ EXPORT nvmlReturn_t nvmlInitWithFlags(unsigned flags);
 EXPORT nvmlReturn_t nvmlInitWithFlags(unsigned flags) {
     (void)flags; /* NO_GPUS and NO_ATTACH change nothing that is simulated */
     const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
-    if (!scenario)
-        return NVML_ERROR_DRIVER_NOT_LOADED;
+    bool loaded = scenario && !scenario->driver_down[HCS_SIM_NVIDIA];
     hcs_sim_scenario_release(scenario);
+    if (!loaded)
+        return NVML_ERROR_DRIVER_NOT_LOADED;
+    if (atomic_exchange(&driver_gone, false))
+        hcs_nvml_events_reset();
     init_count++;
     return NVML_SUCCESS;
 }
@@ -51,6 +55,7 @@ EXPORT const char *nvmlErrorString(nvmlReturn_t result) {
     case NVML_ERROR_INSUFFICIENT_SIZE: return "Insufficient Size";
     case NVML_ERROR_DRIVER_NOT_LOADED: return "Driver Not Loaded";
     case NVML_ERROR_TIMEOUT: return "Timeout";
+    case NVML_ERROR_LIBRARY_NOT_FOUND: return "NVML Shared Library Not Found";
     case NVML_ERROR_GPU_IS_LOST: return "GPU is lost";
     case NVML_ERROR_INSUFFICIENT_RESOURCES: return "Insufficient Resources";
     case NVML_ERROR_ARGUMENT_VERSION_MISMATCH: return "Argument Version Mismatch";
@@ -58,7 +63,7 @@ EXPORT const char *nvmlErrorString(nvmlReturn_t result) {
     return "Unknown Error";
 }
 
-bool hcs_nvml_initialised(void) { return init_count > 0; }
+bool hcs_nvml_initialised(void) { return init_count > 0 && !driver_gone; }
 
 int hcs_nvml_number(nvmlDevice_t handle) {
     const char *address = (const char *)handle;
@@ -69,20 +74,33 @@ int hcs_nvml_number(nvmlDevice_t handle) {
 
 nvmlDevice_t hcs_nvml_handle(unsigned number) { return (nvmlDevice_t)(void *)&handles[number]; }
 
-static nvmlReturn_t acquire(const struct hcs_sim_scenario **scenario) {
-    *scenario = NULL;
-    if (!hcs_nvml_initialised())
-        return NVML_ERROR_UNINITIALIZED;
+nvmlReturn_t hcs_nvml_acquire(const struct hcs_sim_scenario **scenario) {
     *scenario = hcs_sim_scenario_acquire();
-    return *scenario ? NVML_SUCCESS : NVML_ERROR_DRIVER_NOT_LOADED;
+    bool loaded = *scenario && !(*scenario)->driver_down[HCS_SIM_NVIDIA];
+    nvmlReturn_t result = NVML_SUCCESS;
+    if (init_count == 0)
+        result = NVML_ERROR_UNINITIALIZED;
+    else if (!loaded)
+        result = NVML_ERROR_DRIVER_NOT_LOADED;
+    else if (driver_gone)
+        result = NVML_ERROR_UNINITIALIZED;
+    if (result == NVML_ERROR_DRIVER_NOT_LOADED)
+        driver_gone = true;
+    if (result != NVML_SUCCESS) {
+        hcs_sim_scenario_release(*scenario);
+        *scenario = NULL;
+    }
+    return result;
 }
 
 nvmlReturn_t hcs_nvml_enter(nvmlDevice_t handle, const struct hcs_sim_scenario **scenario,
                             const struct hcs_sim_device **device) {
-    nvmlReturn_t result = acquire(scenario);
+    int number = hcs_nvml_number(handle);
+    if (number >= 0 && hcs_nvml_initialised())
+        hcs_sim_device_wait((unsigned)number);
+    nvmlReturn_t result = hcs_nvml_acquire(scenario);
     if (result != NVML_SUCCESS)
         return result;
-    int number = hcs_nvml_number(handle);
     result = NVML_ERROR_INVALID_ARGUMENT;
     if (number >= 0 && (size_t)number < (*scenario)->device_count) {
         *device = &(*scenario)->devices[number];
@@ -96,8 +114,7 @@ nvmlReturn_t hcs_nvml_enter(nvmlDevice_t handle, const struct hcs_sim_scenario *
     return result;
 }
 
-/* Copy a text into the caller's buffer as NVML does: whole or not at all. */
-static nvmlReturn_t copy_text(char *out, unsigned length, const char *text) {
+nvmlReturn_t hcs_nvml_copy_text(char *out, unsigned length, const char *text) {
     if (!out)
         return NVML_ERROR_INVALID_ARGUMENT;
     if (strlen(text) >= length)
@@ -106,22 +123,12 @@ static nvmlReturn_t copy_text(char *out, unsigned length, const char *text) {
     return NVML_SUCCESS;
 }
 
-/* --- Enumeration and identity ---------------------------------------------------------------- */
-
-EXPORT nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned length);
-EXPORT nvmlReturn_t nvmlSystemGetDriverVersion(char *version, unsigned length) {
-    const struct hcs_sim_scenario *scenario;
-    nvmlReturn_t result = acquire(&scenario);
-    if (result == NVML_SUCCESS)
-        result = copy_text(version, length, scenario->nvidia_driver);
-    hcs_sim_scenario_release(scenario);
-    return result;
-}
+/* --- Enumeration ----------------------------------------------------------------------------- */
 
 EXPORT nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *count);
 EXPORT nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *count) {
     const struct hcs_sim_scenario *scenario;
-    nvmlReturn_t result = acquire(&scenario);
+    nvmlReturn_t result = hcs_nvml_acquire(&scenario);
     if (result == NVML_SUCCESS && !count)
         result = NVML_ERROR_INVALID_ARGUMENT;
     if (result == NVML_SUCCESS)
@@ -133,59 +140,19 @@ EXPORT nvmlReturn_t nvmlDeviceGetCount_v2(unsigned *count) {
 EXPORT nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *handle);
 EXPORT nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned index, nvmlDevice_t *handle) {
     const struct hcs_sim_scenario *scenario;
-    nvmlReturn_t result = acquire(&scenario);
+    nvmlReturn_t result = hcs_nvml_acquire(&scenario);
     if (result != NVML_SUCCESS)
         return result;
     const struct hcs_sim_device *device = hcs_sim_device_at(scenario, HCS_SIM_NVIDIA, index);
-    if (!handle || !device)
-        result = NVML_ERROR_INVALID_ARGUMENT;
-    else if (!device->present)
-        result = NVML_ERROR_GPU_IS_LOST;
-    else
-        *handle = hcs_nvml_handle(device->number);
+    nvmlDevice_t found = device ? hcs_nvml_handle(device->number) : NULL;
     hcs_sim_scenario_release(scenario);
-    return result;
-}
-
-enum text { TEXT_NAME, TEXT_UUID, TEXT_SERIAL };
-
-/* The serial number of the board; NVML's are 13 digits. Made from the end of the UUID. */
-static void make_serial(const struct hcs_sim_device *device, char out[30]) {
-    unsigned long long hash = 14695981039346656037ULL; /* FNV-1a */
-    for (const char *c = device->id; *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 1099511628211ULL;
-    snprintf(out, 30, "%013llu", hash % 10000000000000ULL);
-}
-
-static nvmlReturn_t device_text(nvmlDevice_t handle, enum text which, char *out, unsigned length) {
-    const struct hcs_sim_scenario *scenario;
-    const struct hcs_sim_device *device;
-    nvmlReturn_t result = hcs_nvml_enter(handle, &scenario, &device);
-    if (result != NVML_SUCCESS)
-        return result;
-    char serial[30];
-    make_serial(device, serial);
-    const char *text = serial;
-    if (which != TEXT_SERIAL)
-        text = which == TEXT_NAME ? device->model : device->id;
-    result = copy_text(out, length, text);
+    if (!handle || !found)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    result = hcs_nvml_enter(found, &scenario, &device);
     hcs_sim_scenario_release(scenario);
+    if (result == NVML_SUCCESS)
+        *handle = found;
     return result;
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t handle, char *name, unsigned length);
-EXPORT nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t handle, char *name, unsigned length) {
-    return device_text(handle, TEXT_NAME, name, length);
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t handle, char *uuid, unsigned length);
-EXPORT nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t handle, char *uuid, unsigned length) {
-    return device_text(handle, TEXT_UUID, uuid, length);
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetSerial(nvmlDevice_t handle, char *serial, unsigned length);
-EXPORT nvmlReturn_t nvmlDeviceGetSerial(nvmlDevice_t handle, char *serial, unsigned length) {
-    return device_text(handle, TEXT_SERIAL, serial, length);
 }
 
 void hcs_nvml_fill_pci(nvmlPciInfo_t *out, unsigned domain, unsigned bus, unsigned device) {
@@ -213,29 +180,6 @@ EXPORT nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t handle, nvmlPciInfo_t *
     }
     hcs_sim_scenario_release(scenario);
     return result;
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetMemoryAffinity(nvmlDevice_t handle, unsigned size,
-                                                unsigned long *nodes, unsigned scope);
-EXPORT nvmlReturn_t nvmlDeviceGetMemoryAffinity(nvmlDevice_t handle, unsigned size,
-                                                unsigned long *nodes, unsigned scope) {
-    const struct hcs_sim_scenario *scenario;
-    const struct hcs_sim_device *device;
-    const unsigned bits = 8 * sizeof *nodes;
-    nvmlReturn_t result = hcs_nvml_enter(handle, &scenario, &device);
-    if (result != NVML_SUCCESS)
-        return result;
-    int numa = device->numa;
-    hcs_sim_scenario_release(scenario);
-    if (!nodes || size == 0 || scope > 1)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    if (numa < 0)
-        return NVML_ERROR_NOT_SUPPORTED;
-    if ((unsigned)numa / bits >= size)
-        return NVML_ERROR_INSUFFICIENT_SIZE;
-    memset(nodes, 0, size * sizeof *nodes);
-    nodes[(unsigned)numa / bits] = 1UL << ((unsigned)numa % bits);
-    return NVML_SUCCESS;
 }
 
 /* --- Memory ---------------------------------------------------------------------------------- */
@@ -279,40 +223,5 @@ EXPORT nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t handle, nvmlMemory_v
     memory->reserved = 0;
     memory->free = total - used;
     memory->used = used;
-    return NVML_SUCCESS;
-}
-
-/* --- Field values ---------------------------------------------------------------------------- */
-
-static int64_t now_us(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-EXPORT nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int count,
-                                             nvmlFieldValue_t *values);
-EXPORT nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int count,
-                                             nvmlFieldValue_t *values) {
-    const struct hcs_sim_scenario *scenario;
-    const struct hcs_sim_device *device;
-    nvmlReturn_t result = hcs_nvml_enter(handle, &scenario, &device);
-    if (result != NVML_SUCCESS)
-        return result;
-    unsigned recovery_action = device->recovery_action;
-    hcs_sim_scenario_release(scenario);
-    if (count <= 0 || !values)
-        return NVML_ERROR_INVALID_ARGUMENT;
-    for (int i = 0; i < count; i++) { /* each field has its own result */
-        values[i].timestamp = now_us();
-        values[i].latencyUsec = 0;
-        values[i].valueType = NVML_VALUE_TYPE_UNSIGNED_INT;
-        if (values[i].fieldId == NVML_FI_DEV_GET_GPU_RECOVERY_ACTION) {
-            values[i].nvmlReturn = NVML_SUCCESS;
-            values[i].value.ullVal = recovery_action;
-        } else {
-            values[i].nvmlReturn = NVML_ERROR_NOT_SUPPORTED;
-        }
-    }
     return NVML_SUCCESS;
 }

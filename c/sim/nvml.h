@@ -22,6 +22,7 @@ typedef enum {
     NVML_ERROR_INSUFFICIENT_SIZE = 7,
     NVML_ERROR_DRIVER_NOT_LOADED = 9,
     NVML_ERROR_TIMEOUT = 10,
+    NVML_ERROR_LIBRARY_NOT_FOUND = 12,
     NVML_ERROR_GPU_IS_LOST = 15,
     NVML_ERROR_INSUFFICIENT_RESOURCES = 23,
     NVML_ERROR_ARGUMENT_VERSION_MISMATCH = 25
@@ -32,13 +33,35 @@ typedef struct nvmlDevice_st *nvmlDevice_t;
 typedef struct nvmlEventSet_st *nvmlEventSet_t;
 
 #define NVML_NVLINK_MAX_LINKS 36
-#define NVML_FI_DEV_GET_GPU_RECOVERY_ACTION 230
 #define NVML_VALUE_TYPE_UNSIGNED_INT 1
+#define NVML_VALUE_TYPE_UNSIGNED_LONG_LONG 3
+#define NVML_TEMPERATURE_GPU 0
 #define NVML_EVENT_XID_CRITICAL_ERROR 0x8ULL
 #define NVML_NVLINK_DEVICE_TYPE_GPU 0
 #define NVML_NVLINK_DEVICE_TYPE_SWITCH 2
 #define NVML_NO_INSTANCE 0xFFFFFFFFU /* gpuInstanceId and computeInstanceId without MIG */
 #define NVML_PCI_VENDOR 0x10DEU
+
+enum { /* fields of nvmlDeviceGetFieldValues */
+    NVML_FI_DEV_ECC_SBE_VOL_TOTAL = 3,
+    NVML_FI_DEV_ECC_DBE_VOL_TOTAL = 4,
+    NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL = 38,
+    NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL = 45,
+    NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL = 52,
+    NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL = 59,
+    NVML_FI_DEV_MEMORY_TEMP = 82,
+    NVML_FI_DEV_PCIE_REPLAY_COUNTER = 94,
+    NVML_FI_DEV_GET_GPU_RECOVERY_ACTION = 230
+};
+enum { NVML_CLOCK_GRAPHICS = 0, NVML_CLOCK_SM = 1, NVML_CLOCK_MEM = 2, NVML_CLOCK_VIDEO = 3 };
+
+/* Why the clocks are not higher: bits. */
+#define NVML_EVENT_REASON_GPU_IDLE 0x1ULL
+#define NVML_EVENT_REASON_SW_POWER_CAP 0x4ULL
+#define NVML_EVENT_REASON_HW_SLOWDOWN 0x8ULL
+#define NVML_EVENT_REASON_SYNC_BOOST 0x10ULL
+#define NVML_EVENT_REASON_SW_THERMAL_SLOWDOWN 0x20ULL
+#define NVML_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN 0x80ULL
 
 typedef struct {
     char busIdLegacy[16];
@@ -61,6 +84,19 @@ typedef struct {
 _Static_assert(sizeof(nvmlMemory_v2_t) == 40, "nvmlMemory_v2_t");
 _Static_assert(offsetof(nvmlMemory_v2_t, used) == 32, "nvmlMemory_v2_t.used");
 #define NVML_MEMORY_V2 (sizeof(nvmlMemory_v2_t) | (2U << 24))
+
+typedef struct {
+    unsigned gpu, memory; /* percent */
+} nvmlUtilization_t;
+_Static_assert(sizeof(nvmlUtilization_t) == 8, "nvmlUtilization_t");
+
+typedef struct {
+    unsigned version;
+    int sensorType;
+    int temperature;
+} nvmlTemperature_v1_t;
+_Static_assert(sizeof(nvmlTemperature_v1_t) == 12, "nvmlTemperature_v1_t");
+#define NVML_TEMPERATURE_V1 (sizeof(nvmlTemperature_v1_t) | (1U << 24))
 
 typedef union {
     double dVal;
@@ -86,22 +122,32 @@ typedef struct {
 } nvmlEventData_t;
 _Static_assert(sizeof(nvmlEventData_t) == 32, "nvmlEventData_t");
 
-/* Say whether an nvmlInit is in force. */
+/* Say whether an nvmlInit is in force, and the driver it was made with. */
 bool hcs_nvml_initialised(void);
+
+/* Acquire a snapshot while the driver is loaded. On any other result than success `*scenario` is
+ * NULL; on success the caller releases it. */
+nvmlReturn_t hcs_nvml_acquire(const struct hcs_sim_scenario **scenario);
 
 /* The number over the node behind a handle, or -1 when the handle is none of ours. */
 int hcs_nvml_number(nvmlDevice_t handle);
 
 nvmlDevice_t hcs_nvml_handle(unsigned number);
 
-/* Acquire a snapshot and the card behind a handle. On any other result than success `*scenario` is
- * NULL; on success the caller releases it. */
+/* Acquire a snapshot and the card behind a handle, once that card does not hang. On any other
+ * result than success `*scenario` is NULL; on success the caller releases it. */
 nvmlReturn_t hcs_nvml_enter(nvmlDevice_t handle, const struct hcs_sim_scenario **scenario,
                             const struct hcs_sim_device **device);
 
+/* Copy a text into the caller's buffer as NVML does: whole or not at all. */
+nvmlReturn_t hcs_nvml_copy_text(char *out, unsigned length, const char *text);
+
 void hcs_nvml_fill_pci(nvmlPciInfo_t *out, unsigned domain, unsigned bus, unsigned device);
 
-/* Forget all event sets; called by the last nvmlShutdown. */
+/* Say whether a card has NVLinks, up or down. */
+bool hcs_nvml_has_links(const struct hcs_sim_scenario *scenario, unsigned number);
+
+/* Forget all event sets: they end with the last nvmlShutdown, and with the driver. */
 void hcs_nvml_events_reset(void);
 
 #endif

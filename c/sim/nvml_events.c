@@ -162,12 +162,11 @@ EXPORT nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *dat
     if (!data)
         return NVML_ERROR_INVALID_ARGUMENT;
     for (;;) {
-        if (!hcs_nvml_initialised())
-            return NVML_ERROR_UNINITIALIZED;
-        const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
-        if (!scenario)
-            return NVML_ERROR_DRIVER_NOT_LOADED;
-        nvmlReturn_t result = look(set, scenario, data);
+        const struct hcs_sim_scenario *scenario;
+        nvmlReturn_t result = hcs_nvml_acquire(&scenario);
+        if (result != NVML_SUCCESS)
+            return result;
+        result = look(set, scenario, data);
         uint64_t now = monotonic_ms();
         if (result == NVML_ERROR_TIMEOUT && now < deadline)
             hcs_sim_scenario_wait(scenario, (unsigned)(deadline - now));

@@ -1,8 +1,9 @@
 /* Simulated libnvidia-ml.so.1: NVLink.
  *
- * A card has a fixed number of physical links. With one or two peers the scenario's lanes are
- * cables from card to card. A fuller mesh cannot be wired so: there, as in an HGX board, every link
- * of every card goes to an NVSwitch, and a card has as many as its best-connected pair has lanes.
+ * The lanes of an `nvlink` are cables from card to card. Those of an `nvswitch` go to switches: a
+ * card has as many as its best-connected pair has lanes. A card has a fixed number of physical
+ * links, so a mesh of more cables than that cannot be wired and goes to switches too, as it does on
+ * an HGX board.
  */
 #include "nvml.h"
 
@@ -18,36 +19,60 @@ struct remote {
 
 /* The lanes of a link as seen from `number`, with `*peer`; 0 when the link is another card's. */
 static unsigned lanes_from(const struct hcs_sim_link *link, unsigned number, unsigned *peer) {
-    if (link->type != HCS_SIM_NVLINK || (link->a != number && link->b != number))
+    if (link->type != HCS_SIM_NVLINK && link->type != HCS_SIM_NVSWITCH)
+        return 0;
+    if (link->a != number && link->b != number)
         return 0;
     *peer = link->a == number ? link->b : link->a;
     return link->lanes;
 }
 
-/* Fill in what is at the other end of a physical link; false when there is no such link. */
+/* Say whether the scenario gives a card more cables than it has places for. */
+static bool is_meshed(const struct hcs_sim_scenario *scenario, unsigned number) {
+    unsigned cables = 0, peer;
+    for (size_t i = 0; i < scenario->link_count; i++)
+        if (scenario->links[i].type == HCS_SIM_NVLINK)
+            cables += lanes_from(&scenario->links[i], number, &peer);
+    return cables > LINKS_OF_A_CARD;
+}
+
+bool hcs_nvml_has_links(const struct hcs_sim_scenario *scenario, unsigned number) {
+    unsigned peer;
+    for (size_t i = 0; i < scenario->link_count; i++)
+        if (lanes_from(&scenario->links[i], number, &peer))
+            return true;
+    return false;
+}
+
+/* Fill in what is at the other end of a physical link; false when there is no such link. The cables
+ * come first, then the links to the switches. */
 static bool find_remote(const struct hcs_sim_scenario *scenario, unsigned number, unsigned index,
                         struct remote *out) {
-    unsigned total = 0, best = 0, best_up = 0, peer;
+    bool meshed = is_meshed(scenario, number);
+    unsigned cables = 0, switched = 0, switched_up = 0, peer;
     for (size_t i = 0; i < scenario->link_count; i++) {
         const struct hcs_sim_link *link = &scenario->links[i];
         unsigned lanes = lanes_from(link, number, &peer);
-        if (lanes && index >= total && index < total + lanes) {
+        if (lanes && (meshed || link->type == HCS_SIM_NVSWITCH)) {
+            switched = lanes > switched ? lanes : switched;
+            switched_up = link->up && lanes > switched_up ? lanes : switched_up;
+            continue;
+        }
+        if (index >= cables && index < cables + lanes) {
             const struct hcs_sim_device *device = &scenario->devices[peer];
             *out = (struct remote){.active = link->up && device->present,
                                    .domain = device->pci_domain,
                                    .bus = device->pci_bus,
                                    .device = device->pci_device};
+            return true;
         }
-        total += lanes;
-        best = lanes > best ? lanes : best;
-        best_up = link->up && lanes > best_up ? lanes : best_up;
+        cables += lanes;
     }
-    if (total <= LINKS_OF_A_CARD)
-        return index < total;
-    *out = (struct remote){.active = index < best_up,
+    index -= cables;
+    *out = (struct remote){.active = index < switched_up,
                            .is_switch = true,
                            .bus = SWITCH_BUS + index / LINKS_TO_A_SWITCH};
-    return index < best;
+    return index < switched;
 }
 
 static nvmlReturn_t enter(nvmlDevice_t handle, unsigned index, struct remote *remote) {

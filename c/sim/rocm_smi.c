@@ -1,4 +1,4 @@
-/* Simulated librocm_smi64.so.2 of a Hygon node.
+/* Simulated librocm_smi64.so.2 of a Hygon node: lifetime, enumeration, identity, links, RAS.
  *
  * The real library reads sysfs, and answers with the errno of a failed read. A card that has fallen
  * off the bus keeps its index, and reading its files ends in ENODEV, for which rocm_smi has no name
@@ -33,10 +33,19 @@ static atomic_uint init_count;
 
 /* --- Lifetime -------------------------------------------------------------------------------- */
 
+/* Acquire a snapshot in which the driver is loaded, or NULL. */
+static const struct hcs_sim_scenario *acquire_loaded(void) {
+    const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
+    if (!scenario || !scenario->driver_down[HCS_SIM_HYGON])
+        return scenario;
+    hcs_sim_scenario_release(scenario);
+    return NULL;
+}
+
 EXPORT rsmi_status_t rsmi_init(uint64_t flags);
 EXPORT rsmi_status_t rsmi_init(uint64_t flags) {
     (void)flags; /* RSMI_INIT_FLAG_ALL_GPUS would add other vendors' cards */
-    const struct hcs_sim_scenario *scenario = hcs_sim_scenario_acquire();
+    const struct hcs_sim_scenario *scenario = acquire_loaded();
     if (!scenario)
         return RSMI_STATUS_INIT_ERROR;
     hcs_sim_scenario_release(scenario);
@@ -70,19 +79,23 @@ EXPORT rsmi_status_t rsmi_status_string(rsmi_status_t status, const char **text)
 }
 
 static rsmi_status_t acquire(const struct hcs_sim_scenario **scenario) {
-    *scenario = init_count ? hcs_sim_scenario_acquire() : NULL;
+    *scenario = init_count ? acquire_loaded() : NULL;
     return *scenario ? RSMI_STATUS_SUCCESS : RSMI_STATUS_INIT_ERROR;
 }
 
-/* Acquire a snapshot and a card that is there. On any other result than success `*scenario` is
- * NULL; on success the caller releases it. `out` is the caller's own result pointer. */
-static rsmi_status_t enter(uint32_t index, const void *out,
-                           const struct hcs_sim_scenario **scenario,
-                           const struct hcs_sim_device **device) {
+rsmi_status_t hcs_rsmi_enter(uint32_t index, const void *out,
+                             const struct hcs_sim_scenario **scenario,
+                             const struct hcs_sim_device **device) {
     rsmi_status_t result = acquire(scenario);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     *device = hcs_sim_device_at(*scenario, HCS_SIM_HYGON, index);
+    if (*device && (*device)->hangs) {
+        unsigned number = (*device)->number;
+        hcs_sim_scenario_release(*scenario);
+        hcs_sim_device_wait(number);
+        return hcs_rsmi_enter(index, out, scenario, device);
+    }
     if (!*device || !out)
         result = RSMI_STATUS_INVALID_ARGS;
     else if (!(*device)->present)
@@ -94,8 +107,7 @@ static rsmi_status_t enter(uint32_t index, const void *out,
     return result;
 }
 
-/* Copy as much of a text as fits, and say when that was not all. */
-static rsmi_status_t copy_text(char *out, size_t length, const char *text) {
+rsmi_status_t hcs_rsmi_copy_text(char *out, size_t length, const char *text) {
     if (!out || !length)
         return RSMI_STATUS_INVALID_ARGS;
     snprintf(out, length, "%.*s", (int)length - 1, text);
@@ -124,8 +136,9 @@ EXPORT rsmi_status_t rsmi_version_str_get(rsmi_sw_component_t component, char *t
     rsmi_status_t result = acquire(&scenario);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
-    result = component == RSMI_SW_COMP_DRIVER ? copy_text(text, length, scenario->hygon_driver)
-                                              : RSMI_STATUS_INVALID_ARGS;
+    result = component == RSMI_SW_COMP_DRIVER
+                 ? hcs_rsmi_copy_text(text, length, scenario->hygon_driver)
+                 : RSMI_STATUS_INVALID_ARGS;
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -150,7 +163,7 @@ EXPORT rsmi_status_t rsmi_dev_vendor_id_get(uint32_t index, uint16_t *id);
 EXPORT rsmi_status_t rsmi_dev_vendor_id_get(uint32_t index, uint16_t *id) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, id, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, id, &scenario, &device);
     if (result == RSMI_STATUS_SUCCESS)
         *id = PCI_VENDOR;
     hcs_sim_scenario_release(scenario);
@@ -161,7 +174,7 @@ EXPORT rsmi_status_t rsmi_dev_id_get(uint32_t index, uint16_t *id);
 EXPORT rsmi_status_t rsmi_dev_id_get(uint32_t index, uint16_t *id) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, id, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, id, &scenario, &device);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     result = RSMI_STATUS_NOT_SUPPORTED;
@@ -178,9 +191,31 @@ EXPORT rsmi_status_t rsmi_dev_name_get(uint32_t index, char *name, size_t length
 EXPORT rsmi_status_t rsmi_dev_name_get(uint32_t index, char *name, size_t length) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, name, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, name, &scenario, &device);
     if (result == RSMI_STATUS_SUCCESS)
-        result = copy_text(name, length, device->model);
+        result = hcs_rsmi_copy_text(name, length, device->model);
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT rsmi_status_t rsmi_dev_serial_number_get(uint32_t index, char *serial, uint32_t length);
+EXPORT rsmi_status_t rsmi_dev_serial_number_get(uint32_t index, char *serial, uint32_t length) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    rsmi_status_t result = hcs_rsmi_enter(index, serial, &scenario, &device);
+    if (result == RSMI_STATUS_SUCCESS)
+        result = hcs_rsmi_copy_text(serial, length, device->serial);
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT rsmi_status_t rsmi_dev_vbios_version_get(uint32_t index, char *version, uint32_t length);
+EXPORT rsmi_status_t rsmi_dev_vbios_version_get(uint32_t index, char *version, uint32_t length) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    rsmi_status_t result = hcs_rsmi_enter(index, version, &scenario, &device);
+    if (result == RSMI_STATUS_SUCCESS)
+        result = hcs_rsmi_copy_text(version, length, device->firmware);
     hcs_sim_scenario_release(scenario);
     return result;
 }
@@ -190,7 +225,7 @@ EXPORT rsmi_status_t rsmi_dev_unique_id_get(uint32_t index, uint64_t *id);
 EXPORT rsmi_status_t rsmi_dev_unique_id_get(uint32_t index, uint64_t *id) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, id, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, id, &scenario, &device);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     char *end;
@@ -206,7 +241,7 @@ EXPORT rsmi_status_t rsmi_dev_pci_id_get(uint32_t index, uint64_t *bdfid);
 EXPORT rsmi_status_t rsmi_dev_pci_id_get(uint32_t index, uint64_t *bdfid) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, bdfid, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, bdfid, &scenario, &device);
     if (result == RSMI_STATUS_SUCCESS)
         *bdfid = (uint64_t)device->pci_domain << 32 | (uint64_t)device->pci_bus << 8 |
                  (uint64_t)device->pci_device << 3 | device->pci_function;
@@ -219,7 +254,7 @@ EXPORT rsmi_status_t rsmi_topo_numa_affinity_get(uint32_t index, int32_t *node);
 EXPORT rsmi_status_t rsmi_topo_numa_affinity_get(uint32_t index, int32_t *node) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, node, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, node, &scenario, &device);
     if (result == RSMI_STATUS_SUCCESS)
         *node = device->numa;
     hcs_sim_scenario_release(scenario);
@@ -232,7 +267,7 @@ EXPORT rsmi_status_t rsmi_dev_memory_total_get(uint32_t index, rsmi_memory_type_
                                                uint64_t *total) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, total, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, total, &scenario, &device);
     if (result == RSMI_STATUS_SUCCESS && type != RSMI_MEM_TYPE_VRAM)
         result = RSMI_STATUS_NOT_SUPPORTED;
     if (result == RSMI_STATUS_SUCCESS)
@@ -249,7 +284,7 @@ EXPORT rsmi_status_t rsmi_topo_get_link_type(uint32_t source, uint32_t target, u
                                              RSMI_IO_LINK_TYPE *type) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(source, hops, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(source, hops, &scenario, &device);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     const struct hcs_sim_device *other = hcs_sim_device_at(scenario, HCS_SIM_HYGON, target);
@@ -274,25 +309,34 @@ EXPORT rsmi_status_t rsmi_dev_ecc_enabled_get(uint32_t index, uint64_t *blocks);
 EXPORT rsmi_status_t rsmi_dev_ecc_enabled_get(uint32_t index, uint64_t *blocks) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, blocks, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, blocks, &scenario, &device);
     if (result == RSMI_STATUS_SUCCESS)
         *blocks = (1ULL << BLOCK_COUNT) - 1;
     hcs_sim_scenario_release(scenario);
     return result;
 }
 
-static uint64_t uncorrectable(const struct hcs_sim_scenario *scenario, unsigned number,
-                              size_t block) {
+/* What a block has counted: the scenario's own counters belong to the memory's and the fabric's. */
+static rsmi_error_count_wide_t errors_of(const struct hcs_sim_scenario *scenario,
+                                         const struct hcs_sim_device *device, size_t block) {
     char code[HCS_SIM_CODE_MAX];
     snprintf(code, sizeof code, "%s" CODE_SUFFIX, BLOCKS[block]);
-    return hcs_sim_fault_count(scenario, number, code);
+    rsmi_error_count_wide_t errors = {
+        .uncorrectable_err = hcs_sim_fault_count(scenario, device->number, code)};
+    if (1LL << block == RSMI_GPU_BLOCK_UMC) {
+        errors.correctable_err = device->ecc_corrected;
+        errors.uncorrectable_err += device->ecc_uncorrected;
+    } else if (1LL << block == RSMI_GPU_BLOCK_XGMI_WAFL) {
+        errors.correctable_err = device->link_errors;
+    }
+    return errors;
 }
 
 EXPORT rsmi_status_t rsmi_dev_ecc_count_get(uint32_t index, rsmi_gpu_block_t block, void *count);
 EXPORT rsmi_status_t rsmi_dev_ecc_count_get(uint32_t index, rsmi_gpu_block_t block, void *count) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    rsmi_status_t result = enter(index, count, &scenario, &device);
+    rsmi_status_t result = hcs_rsmi_enter(index, count, &scenario, &device);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     size_t place = 0;
@@ -301,12 +345,13 @@ EXPORT rsmi_status_t rsmi_dev_ecc_count_get(uint32_t index, rsmi_gpu_block_t blo
     if (place == BLOCK_COUNT) {
         result = RSMI_STATUS_NOT_SUPPORTED;
     } else {
-        uint64_t errors = uncorrectable(scenario, device->number, place);
+        rsmi_error_count_wide_t errors = errors_of(scenario, device, place);
         if (scenario->rocm_smi_wide)
-            *(rsmi_error_count_wide_t *)count =
-                (rsmi_error_count_wide_t){.uncorrectable_err = errors};
+            *(rsmi_error_count_wide_t *)count = errors;
         else
-            *(rsmi_error_count_t *)count = (rsmi_error_count_t){.uncorrectable_err = errors};
+            *(rsmi_error_count_t *)count = (rsmi_error_count_t){
+                .correctable_err = errors.correctable_err,
+                .uncorrectable_err = errors.uncorrectable_err};
     }
     hcs_sim_scenario_release(scenario);
     return result;

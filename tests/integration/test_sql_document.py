@@ -20,7 +20,6 @@ from hcs_control.store.postgres import PostgresStore
 from hcs_edge.local import postgres
 from tests.support.every_kind import FACTS, FINGERPRINT, SAMPLES
 from tests.support.facts import (
-    GIB,
     SECOND,
     START_NS,
     allocation,
