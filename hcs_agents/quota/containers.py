@@ -127,6 +127,15 @@ class Containers:
                 del self._containers[container.pod_uid, container.name]
         return facts
 
+    def state(self, *, at_ns: int) -> list[Quota]:
+        """Return what facts about all cards of all containers would say now."""
+        return [
+            _fact(container, device_id, device, device.usage, at_ns)
+            for container in self._containers.values()
+            for device_id, device in container.devices.items()
+            if device.usage
+        ]
+
     def next_due_at_s(self) -> float:
         """Return when `due` will have something; infinity when only a new report can tell."""
         return min(map(self._container_due_at_s, self._containers.values()), default=NEVER_S)

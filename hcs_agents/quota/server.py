@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hcs_agents.quota.containers import NEVER_S, ClientNumber, Containers, UnknownClientError
-from hcs_agents.quota.credentials import claims_own_pid, peer_pid
+from hcs_agents.quota.credentials import PROC, claims_own_pid, peer_pid, pod_of
 from hcs_agents.quota.wire import PACKET_BYTES_MAX, RECLAIM_PACKET, Hello, WireError, decode
 from hcs_bus.errors import ConfigError
 from hcs_bus.events import Quota
@@ -42,7 +42,9 @@ class QuotaCounters:
     connections_total: int = 0
     refused_total: int = 0  # turned away at `CLIENTS_MAX`
     malformed_total: int = 0  # disconnected for what they sent, or did not send
+    forged_total: int = 0  # disconnected for another process's pid or another Pod's name
     unverified_total: int = 0  # accepted although the process had ended before we could look
+    outside_pods_total: int = 0  # accepted from processes that no kubelet put into a Pod
     messages_total: int = 0
     lost_total: int = 0  # messages that processes say they could not send
     facts_total: int = 0
@@ -77,6 +79,7 @@ class QuotaServer:
         clock_ns: Callable[[], int] = time.time_ns,
         clients_max: int = CLIENTS_MAX,
         fact_interval_s: float = FACT_INTERVAL_S,
+        proc: Path = PROC,
     ) -> None:
         self.counters = QuotaCounters()
         self._path = path
@@ -84,6 +87,7 @@ class QuotaServer:
         self._clock_ns = clock_ns
         self._clients_max = clients_max
         self._fact_interval_s = fact_interval_s
+        self._proc = proc
         self._containers = Containers(
             interval_s=fact_interval_s,
             urgent_interval_s=min(URGENT_FACT_INTERVAL_S, fact_interval_s),
@@ -121,6 +125,10 @@ class QuotaServer:
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:  # not yet another agent's
                 self._path.unlink()
+
+    def state(self) -> list[Quota]:
+        """Return what is known of each container and card now, for metrics."""
+        return self._containers.state(at_ns=self._clock_ns())
 
     def _accept(self) -> None:
         assert self._listener is not None
@@ -185,16 +193,28 @@ class QuotaServer:
         return True
 
     def _greet(self, client: _Client, hello: Hello) -> bool:
-        honest = claims_own_pid(kernel_pid=client.kernel_pid, claimed_pid=hello.pid)
-        if client.introduced or honest is False:
+        if client.introduced:
             return False
-        if honest is None:
-            self.counters.unverified_total += 1
+        if not self._is_honest(client, hello):
+            self.counters.forged_total += 1
+            return False
         client.introduced = True
         client.hello_timeout.cancel()
         # What was lost on earlier connections was counted, or happened while there was no agent.
         client.lost = hello.lost
         self._containers.hello(client.number, hello)
+        return True
+
+    def _is_honest(self, client: _Client, hello: Hello) -> bool:
+        """Compare a process's words with the kernel's; what cannot be known is counted."""
+        own_pid = claims_own_pid(
+            kernel_pid=client.kernel_pid, claimed_pid=hello.pid, proc=self._proc
+        )
+        pod_uid = pod_of(client.kernel_pid, proc=self._proc)
+        if own_pid is False or pod_uid not in (None, hello.pod_uid):
+            return False
+        self.counters.unverified_total += own_pid is None
+        self.counters.outside_pods_total += own_pid is not None and pod_uid is None
         return True
 
     def _floods(self, client: _Client) -> bool:

@@ -1,6 +1,7 @@
 """The quota socket, with honest and dishonest processes at its other end."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -185,3 +186,29 @@ async def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) 
     server = QuotaServer(tmp_path / "file" / "quota.sock", lambda _: None)
     with pytest.raises(ConfigError, match="cannot listen"):
         server.start()
+
+
+def pretend_pod(proc: Path, pod_uid: str) -> None:
+    """Make a /proc in which this process is in a Pod's control group."""
+    (proc / str(os.getpid())).mkdir(parents=True, exist_ok=True)
+    (proc / str(os.getpid()) / "cgroup").write_text(f"0::/kubepods/pod{pod_uid}/abc\n")
+    (proc / str(os.getpid()) / "status").write_text(f"NSpid:\t{os.getpid()}\n")
+
+
+async def test_a_process_that_speaks_for_another_pod_is_disconnected(tmp_path: Path) -> None:
+    facts: list[Quota] = []
+    proc = tmp_path / "proc"
+    server = QuotaServer(tmp_path / "q.sock", facts.append, fact_interval_s=0.05, proc=proc)
+    server.start()
+    pretend_pod(proc, "11111111-35a7-5d36-9e0e-0b0c4b1a6a51")
+    with quota_client.connect(tmp_path / "q.sock") as process:
+        process.send(quota_client.hello())
+        await until(lambda: closed(process))
+    assert server.counters.forged_total == 1
+    pretend_pod(proc, quota_client.POD_UID)
+    with quota_client.connect(tmp_path / "q.sock") as process:
+        process.send(quota_client.hello())
+        process.send(quota_client.usage(7))
+        await until(lambda: bool(facts))
+    assert (server.counters.forged_total, server.counters.outside_pods_total) == (1, 0)
+    server.stop()
