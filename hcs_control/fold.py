@@ -30,7 +30,7 @@ from hcs_bus.events import (
 from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.fold_allocation import fold_allocation
-from hcs_control.fold_episode import fold_episode
+from hcs_control.fold_episode import fold_episode, fold_late_fault
 from hcs_control.fold_fingerprint import fold_fingerprint
 from hcs_control.fold_isolation import (
     DeviceDecision,
@@ -47,10 +47,9 @@ from hcs_control.fold_newest import (
     fold_policy,
 )
 from hcs_control.fold_samples import fold_samples
+from hcs_control.fold_source import account
 from hcs_control.policy import Policy, decide_on_fault, decide_on_tick, parse_policy
-from hcs_control.rows import Change, NodeRow, QuotaUsageRow, Removed, SourcePositionRow
-
-MISSING_MAX = 1_024  # numbers remembered as skipped per source; more than a publisher has in flight
+from hcs_control.rows import Change, NodeRow, QuotaUsageRow, Removed
 
 
 class Folded(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +58,7 @@ class Folded(msgspec.Struct, frozen=True, kw_only=True):
     changes: list[Change]
     decisions: list[DeviceDecision] = []
     duplicate: bool = False  # folded before, under another position
+    stale: bool = False  # overtaken by a later word about the same thing
 
 
 def fold(
@@ -86,11 +86,16 @@ def fold(
             return Folded(changes=fold_pod(seq, fact))
         case ComputeQuota():
             return Folded(changes=fold_compute_quota(seq, fact))
-    position = _advance_source(fleet, seq, envelope)
-    if position is None:
+    accounted = account(fleet, seq, envelope, fact)
+    if accounted is None:
         return Folded(changes=[], duplicate=True)
+    if accounted.stale:
+        changes: list[Change] = [accounted.position]
+        if isinstance(fact, Fault):
+            changes += fold_late_fault(fleet, seq, envelope.hcsnode, fact)
+        return Folded(changes=changes, stale=True)
     folded = _fold_agent_fact(fleet, configured, seq, envelope.hcsnode, fact)
-    folded.changes.append(position)
+    folded.changes.append(accounted.position)
     return folded
 
 
@@ -124,38 +129,6 @@ def _fold_agent_fact(
             return Folded(changes=fold_benchmark(fleet, seq, node, fact))
         case Checkpoint():
             return Folded(changes=fold_checkpoint(fleet, seq, fact))
-
-
-def _advance_source(fleet: Fleet, seq: StreamSeq, envelope: Envelope) -> SourcePositionRow | None:
-    """Return the source's new position, or None for an event folded before.
-
-    The server forgets ids after its duplicates window; a spool may resend later than that, and a
-    resend may overtake: so every number is accounted for, not just the highest.
-    """
-    node, incarnation, n = _parse_id(envelope)
-    before = fleet.sources.get((node, incarnation))
-    last_n = before.last_n if before else 0
-    missing = before.missing if before else ()
-    if n > last_n:
-        skipped = range(max(last_n + 1, n - MISSING_MAX), n)
-        last_n, missing = n, (*missing, *skipped)[-MISSING_MAX:]
-    elif n in missing:
-        missing = tuple(other for other in missing if other != n)
-    else:
-        return None
-    return SourcePositionRow(
-        seq=seq, node_name=node, incarnation=incarnation, last_n=last_n, missing=missing
-    )
-
-
-def _parse_id(envelope: Envelope) -> tuple[NodeName, str, int]:
-    match envelope.id.split("/"):
-        case [envelope.hcsnode, incarnation, n] if n.isdecimal():
-            return envelope.hcsnode, incarnation, int(n)
-    raise PoisonEventError(
-        f"id {envelope.id!r}: must be <node>/<incarnation>/<n> "
-        f"with the event's own node {envelope.hcsnode!r}"
-    )
 
 
 def _fold_fault(

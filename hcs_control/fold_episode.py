@@ -38,6 +38,19 @@ def fold_episode(fleet: Fleet, seq: StreamSeq, node: NodeName, fault: Fault) -> 
     ]
 
 
+def fold_late_fault(fleet: Fleet, seq: StreamSeq, node: NodeName, fault: Fault) -> list[Change]:
+    """Return the trace of a fault that was overtaken by a later word on the same card and code.
+
+    It is told of, but neither begins nor ends anything: the later word says how things are.
+    """
+    if fault.state is FaultState.CLEARED:
+        return []
+    open_ = fleet.episodes.get((fault.device_id, fault.code))
+    if open_ is None:
+        return [_ended(_begun(seq, node, fault), seq, fault.at_ns)]
+    return [msgspec.structs.replace(open_, seq=seq, reports=open_.reports + 1)]
+
+
 def _begun(seq: StreamSeq, node: NodeName, fault: Fault) -> FaultEpisodeRow:
     return FaultEpisodeRow(
         seq=seq,

@@ -79,6 +79,7 @@ class SourcePositionRow(Row, frozen=True, kw_only=True):
     incarnation: str
     last_n: int
     missing: tuple[int, ...] = ()
+    ahead: tuple[str, ...] = ()  # "<n> <topic>" of facts behind missing ones; see `fold_source`
 
     @property
     def key(self) -> tuple[str, str]:

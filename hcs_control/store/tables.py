@@ -76,6 +76,7 @@ SOURCE_POSITION = Table(
     _key("incarnation"),
     _bigint("last_n"),
     Column("missing", ARRAY(BigInteger), nullable=False),
+    Column("ahead", ARRAY(Text), nullable=False),
     _bigint("seq"),
 )
 DEVICE = Table(

@@ -29,11 +29,15 @@ CREATE TABLE source_position (
     incarnation text NOT NULL,
     last_n bigint NOT NULL,
     missing bigint[] NOT NULL,
+    ahead text[] NOT NULL,
     seq bigint NOT NULL,
     PRIMARY KEY (node_name, incarnation)
 );
 COMMENT ON TABLE source_position IS
     'Which numbered events of each agent''s spool were folded: resent ones count once.';
+
+COMMENT ON COLUMN source_position.ahead IS
+    'While numbers are missing: what was folded ahead of them, so that they undo nothing newer.';
 
 CREATE TABLE device (
     device_id text PRIMARY KEY,

@@ -1,0 +1,98 @@
+"""Accounts for each numbered event of each source: what comes twice counts once, in any order.
+
+The server forgets ids after its duplicates window, and a spool may resend later than that. A resend
+may also be overtaken by what was sent after it; then its number is among the missing, and it
+counts. But it must not undo what came after it: a fault's beginning that arrives behind its end
+would isolate a healthy card for ever. So while numbers are missing, the facts folded ahead of them
+are remembered by what they speak of, and a late one about the same thing is stale.
+"""
+
+import msgspec
+
+from hcs_bus.envelope import Envelope
+from hcs_bus.errors import PoisonEventError
+from hcs_bus.events import Fact, Fault, Fingerprint, Quota
+from hcs_bus.names import NodeName, StreamSeq
+from hcs_control.fleet import Fleet
+from hcs_control.rows import SourcePositionRow
+
+MISSING_MAX = 1_024  # numbers remembered as skipped per source; more than a publisher has in flight
+AHEAD_MAX = 256  # facts remembered as folded ahead of missing ones; the oldest are forgotten
+
+
+class Accounted(msgspec.Struct, frozen=True):
+    """A source's position behind an event; `stale`: a later one about the same thing was folded."""
+
+    position: SourcePositionRow
+    stale: bool
+
+
+def account(fleet: Fleet, seq: StreamSeq, envelope: Envelope, fact: Fact) -> Accounted | None:
+    """Return the source's new position, or None for an event folded before.
+
+    Raises:
+        PoisonEventError: the id is not one of an agent's own.
+    """
+    node, incarnation, n = _parse_id(envelope)
+    before = fleet.sources.get((node, incarnation))
+    if before is None:
+        before = SourcePositionRow(seq=seq, node_name=node, incarnation=incarnation, last_n=0)
+    topic = _topic(fact)
+    if n > before.last_n:
+        skipped = range(max(before.last_n + 1, n - MISSING_MAX), n)
+        missing = (*before.missing, *skipped)[-MISSING_MAX:] if skipped else before.missing
+        last_n, stale = n, False
+    elif n in before.missing:
+        missing = tuple(other for other in before.missing if other != n)
+        last_n = before.last_n
+        stale = any(of == topic and number > n for number, of in map(_split, before.ahead))
+    else:
+        return None
+    ahead = _ahead(before, missing, n, topic) if missing else ()
+    position = SourcePositionRow(
+        seq=seq,
+        node_name=node,
+        incarnation=incarnation,
+        last_n=last_n,
+        missing=missing,
+        ahead=ahead,
+    )
+    return Accounted(position, stale)
+
+
+def _ahead(
+    before: SourcePositionRow, missing: tuple[int, ...], n: int, topic: str | None
+) -> tuple[str, ...]:
+    """Return the newest fact of each topic that lies behind some missing number."""
+    newest = {of: number for number, of in map(_split, before.ahead)}
+    if topic is not None:
+        newest[topic] = max(n, newest.get(topic, 0))
+    kept = sorted((number, of) for of, number in newest.items() if number > missing[0])
+    return tuple(f"{number} {of}" for number, of in kept[-AHEAD_MAX:])
+
+
+def _split(entry: str) -> tuple[int, str]:
+    number, _, topic = entry.partition(" ")
+    return int(number), topic
+
+
+def _topic(fact: Fact) -> str | None:
+    """Return what a fact's newest word is about; None where an older word does no harm."""
+    match fact:
+        case Fingerprint():
+            return "fingerprint"
+        case Fault():
+            return f"fault {fact.device_id} {fact.code}"
+        case Quota():
+            return f"quota {fact.pod_uid} {fact.container} {fact.device_id}"
+    return None
+
+
+def _parse_id(envelope: Envelope) -> tuple[NodeName, str, int]:
+    match envelope.id.split("/"):
+        case [envelope.hcsnode, incarnation, n] if n.isdecimal():
+            return envelope.hcsnode, incarnation, int(n)
+    raise PoisonEventError(
+        f"id {envelope.id!r}: must be <node>/<incarnation>/<n> "
+        f"with the event's own node {envelope.hcsnode!r}"
+    )
