@@ -90,10 +90,10 @@ def fold(
     if accounted is None:
         return Folded(changes=[], duplicate=True)
     if accounted.stale:
-        changes: list[Change] = [accounted.position]
+        trace: list[Change] = [accounted.position]
         if isinstance(fact, Fault):
-            changes += fold_late_fault(fleet, seq, envelope.hcsnode, fact)
-        return Folded(changes=changes, stale=True)
+            trace += fold_late_fault(fleet, seq, envelope.hcsnode, fact)
+        return Folded(changes=trace, stale=True)
     folded = _fold_agent_fact(fleet, configured, seq, envelope.hcsnode, fact)
     folded.changes.append(accounted.position)
     return folded
