@@ -25,9 +25,10 @@ static const struct {
     const char *model;
     unsigned cores;
 } AI_CORES[] = {
-    {"910A", 32},   {"910ProA", 32}, {"910PremiumA", 32}, {"910ProB", 30}, {"910B1", 24},
-    {"910B2", 24},  {"910B2C", 24},  {"910B3", 20},       {"910B4", 20},   {"910B4-1", 20},
-    {"310P3", 8},   {"310", 2},
+    {"910A", 32},     {"910ProA", 32},  {"910PremiumA", 32}, {"910ProB", 30},
+    {"910B1", 24},    {"910B2", 24},    {"910B2C", 24},      {"910B3", 20},
+    {"910B4", 20},    {"910B4-1", 20},  {"910_9391", 24},    {"910_9392", 24},
+    {"910_9381", 24}, {"910_9382", 24}, {"310P3", 8},
 };
 
 /* The snapshot while the driver is loaded, or NULL. */
@@ -116,8 +117,7 @@ static void put(void *out, size_t size, const char *text) {
 
 /* --- Enumeration ----------------------------------------------------------------------------- */
 
-EXPORT int dcmi_get_driver_version(char *version, unsigned length);
-EXPORT int dcmi_get_driver_version(char *version, unsigned length) {
+static int put_version(char *version, unsigned length) {
     const struct hcs_sim_scenario *scenario;
     int result = acquire(&scenario);
     if (result != DCMI_OK)
@@ -130,11 +130,16 @@ EXPORT int dcmi_get_driver_version(char *version, unsigned length) {
     return result;
 }
 
+EXPORT int dcmi_get_driver_version(char *version, unsigned length);
+EXPORT int dcmi_get_driver_version(char *version, unsigned length) {
+    return put_version(version, length);
+}
+
+/* The library and the driver are built together. */
 EXPORT int dcmi_get_dcmi_version(char *version, unsigned length);
 EXPORT int dcmi_get_dcmi_version(char *version, unsigned length) {
-    if (!version || length < VERSION_BYTES_MIN)
-        return DCMI_ERR_CODE_INVALID_PARAMETER;
-    return dcmi_get_driver_version(version, length); /* they are built together */
+    return length < VERSION_BYTES_MIN ? DCMI_ERR_CODE_INVALID_PARAMETER
+                                      : put_version(version, length);
 }
 
 EXPORT int dcmi_get_card_list(int *count, int *list, int list_length);

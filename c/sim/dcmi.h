@@ -127,7 +127,7 @@ struct dcmi_event {
 _Static_assert(sizeof(struct dcmi_event) == 360, "dcmi_event");
 
 /* Acquire a snapshot and the card (card_id, 0), once that card does not hang. On any other result
- * than DCMI_OK `*scenario` is NULL; on DCMI_OK the caller releases it. A lost card does not exist. */
+ * than DCMI_OK `*scenario` is NULL; on DCMI_OK the caller releases it. A lost card is none. */
 int hcs_dcmi_enter(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
                    const struct hcs_sim_device **device);
 

@@ -56,7 +56,7 @@ typedef struct {
 _Static_assert(sizeof(MtmlMtLinkSpec) == 28, "MtmlMtLinkSpec");
 _Static_assert(offsetof(MtmlMtLinkSpec, linkNum) == 8, "MtmlMtLinkSpec.linkNum");
 
-/* Objects of the same kind: one per card of the node, whatever its vendor, told apart by address. */
+/* Objects of one kind: one per card of the node, whatever its vendor, told apart by address. */
 typedef char MtmlObjects[HCS_SIM_DEVICES_MAX];
 extern MtmlObjects hcs_mtml_devices, hcs_mtml_memories, hcs_mtml_gpus;
 

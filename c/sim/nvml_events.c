@@ -35,13 +35,21 @@ static bool valid(nvmlEventSet_t set) {
     return false;
 }
 
+static nvmlReturn_t check_session(void) {
+    const struct hcs_sim_scenario *scenario;
+    nvmlReturn_t result = hcs_nvml_acquire(&scenario);
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
 EXPORT nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set);
 EXPORT nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set) {
-    if (!hcs_nvml_initialised())
-        return NVML_ERROR_UNINITIALIZED;
+    nvmlReturn_t result = check_session();
+    if (result != NVML_SUCCESS)
+        return result;
     if (!set)
         return NVML_ERROR_INVALID_ARGUMENT;
-    nvmlReturn_t result = NVML_ERROR_INSUFFICIENT_RESOURCES;
+    result = NVML_ERROR_INSUFFICIENT_RESOURCES;
     pthread_mutex_lock(&mutex);
     for (size_t i = 0; i < SETS_MAX && result != NVML_SUCCESS; i++) {
         if (sets[i].used)
@@ -57,8 +65,9 @@ EXPORT nvmlReturn_t nvmlEventSetCreate(nvmlEventSet_t *set) {
 
 EXPORT nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t set);
 EXPORT nvmlReturn_t nvmlEventSetFree(nvmlEventSet_t set) {
-    if (!hcs_nvml_initialised())
-        return NVML_ERROR_UNINITIALIZED;
+    nvmlReturn_t result = check_session();
+    if (result != NVML_SUCCESS)
+        return result;
     pthread_mutex_lock(&mutex);
     bool known = valid(set);
     if (known)

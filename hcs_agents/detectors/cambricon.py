@@ -5,6 +5,7 @@ again. The driver pushes only Xids: occurrences, whose end it does not tell. Wai
 in the driver, and is how the time between two looks is spent.
 """
 
+import contextlib
 import ctypes
 import time
 from collections.abc import Iterable
@@ -12,9 +13,10 @@ from collections.abc import Iterable
 import structlog
 
 from hcs_agents.detectors import cambricon_abi as abi
+from hcs_agents.detectors.cambricon_samples import Sampler
 from hcs_agents.detectors.cambricon_scan import describe_card, enumerate_cards
 from hcs_agents.detectors.polled import Lookout, PolledFaults
-from hcs_agents.detectors.port import ActiveFault, FaultSignal
+from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryBrokenError, Reading
 from hcs_agents.fault_catalogue import LOST, UNHEALTHY
 from hcs_bus.events import DeviceFingerprint, FaultState
 from hcs_bus.names import DeviceId, Severity, Vendor
@@ -32,6 +34,7 @@ class CambriconDetector:
 
     def __init__(self) -> None:
         self._cndev: abi.Cndev | None = None
+        self._sampler: Sampler | None = None
         self._cards: dict[DeviceId, int] = {}  # those that were seen since `open`
         self._faults = PolledFaults()
         self._lookout = Lookout(self._look, pause=self._pause)
@@ -43,6 +46,7 @@ class CambriconDetector:
     def open(self, active: Iterable[ActiveFault] = ()) -> None:
         """Load CNDev, enumerate, begin to listen; see the port."""
         self._cndev = abi.Cndev()
+        self._sampler = Sampler(self._cndev)
         self._faults.remember(active)
         self._cards = enumerate_cards(self._cndev)
         self._listen(self._cndev)
@@ -58,17 +62,26 @@ class CambriconDetector:
         # Asked afterwards: a card that went away while it was described is not reported half.
         return tuple(d for d in found if _incidents(cndev, present[d.device_id]) is not None)
 
+    def sample(self) -> tuple[Reading, ...]:
+        """Ask the cards that were seen; see the port."""
+        if self._sampler is None:
+            raise AssertionError("the detector is not open")
+        by_handle = sorted(self._cards.items(), key=lambda card: card[1])
+        readings = [self._sampler.read(device_id, handle) for device_id, handle in by_handle]
+        return tuple(reading for reading in readings if reading is not None)
+
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Look at the health states, listen for Xids in between; see the port."""
         return self._lookout.wait(timeout_s)
 
     def close(self) -> None:
         """Release CNDev; see the port."""
-        cndev, self._cndev = self._cndev, None
+        cndev, self._cndev, self._sampler = self._cndev, None, None
         self._cards = {}
         if cndev is not None:
-            self._forget_events(cndev)
-            cndev.call("cndevRelease")
+            with contextlib.suppress(LibraryBrokenError):
+                self._forget_events(cndev)
+            cndev.close()
 
     def _opened(self) -> abi.Cndev:
         if self._cndev is None:

@@ -4,8 +4,10 @@ Most structures begin with the version of the API, which the caller sets. Versio
 driver of version 5 refuses it, lacks some of the functions, and fills less of some structures.
 """
 
+import contextlib
 import ctypes
 
+from hcs_agents.detectors.calls import Calls
 from hcs_agents.detectors.port import LibraryBrokenError, load_library
 
 LIBRARIES = (
@@ -16,7 +18,9 @@ LIBRARIES = (
 """Where the vendor's own tools look, in this order."""
 
 OK = 0
+NO_DRIVER = 1
 UNSUPPORTED_API_VERSION = 3
+UNINITIALIZED = 4
 NOT_SUPPORTED = 10
 TIMEOUT = 17
 VERSIONS = (6, 5)  # newest first
@@ -30,6 +34,7 @@ MAC_UP = 1
 EVENT_XID = 1
 UUID_BYTES = 37
 INCIDENTS_MAX = 64
+AFFINITY_WORDS = 1024  # of 32 CPUs each
 PORTS_MAX = 64  # a card has fewer than ten; a driver that says more is not believed
 
 
@@ -126,6 +131,201 @@ class NumaNode(ctypes.Structure):
     """`cndevNUMANodeId_t`."""
 
     _fields_ = (("version", ctypes.c_int32), ("node_id", ctypes.c_int32))
+
+
+class LibVersion(ctypes.Structure):
+    """`cndevLibVersionInfo_t`."""
+
+    _fields_ = (("version", ctypes.c_int32), ("library", ctypes.c_uint32 * 3))
+
+
+class CardSn(ctypes.Structure):
+    """`cndevCardSN_t`; what people read of these numbers is hexadecimal."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("sn", ctypes.c_uint64),
+        ("mother_board_sn", ctypes.c_uint64),
+    )
+
+
+class CoreCount(ctypes.Structure):
+    """`cndevCardCoreCount_t`."""
+
+    _fields_ = (("version", ctypes.c_int32), ("count", ctypes.c_int32))
+
+
+class Affinity(ctypes.Structure):
+    """`cndevAffinity_t`; of the words in use the first one has the highest CPUs."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("cpu_count", ctypes.c_uint32),
+        ("bit_map", ctypes.c_uint32 * AFFINITY_WORDS),
+    )
+
+
+class PciLink(ctypes.Structure):
+    """`cndevCurrentPCIInfo_t` and `cndevPCIInfo_t`: generation and lanes."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("speed", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+    )
+
+
+class PcieReplays(ctypes.Structure):
+    """`cndevPcieReplayCounter_t`."""
+
+    _fields_ = (("version", ctypes.c_int32), ("counter", ctypes.c_uint32))
+
+
+class Utilization(ctypes.Structure):
+    """`cndevUtilizationInfo_t`; percent."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("average_core", ctypes.c_int32),
+        ("core", ctypes.c_int32 * 80),
+    )
+
+
+class PowerV2(ctypes.Structure):
+    """`cndevDevicePowerInfo_t`; watts."""
+
+    _fields_ = (
+        ("usage", ctypes.c_int32),
+        ("cap", ctypes.c_int32),
+        ("machine", ctypes.c_int32),
+        ("tdp", ctypes.c_int32),
+        ("max_power", ctypes.c_int32),
+        ("reserved", ctypes.c_int32 * 16),
+    )
+
+
+class Power(ctypes.Structure):
+    """`cndevPowerInfo_t` of version 5."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("usage", ctypes.c_int32),
+        ("cap", ctypes.c_int32),
+        ("usage_decimal", ctypes.c_int32),
+        ("machine", ctypes.c_int32),
+        ("cap_decimal", ctypes.c_int32),
+    )
+
+
+class Temperature(ctypes.Structure):
+    """`cndevTemperatureInfo_t`; degrees Celsius. Version 5 has no last field."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("board", ctypes.c_int32),
+        ("cluster", ctypes.c_int32 * 20),
+        ("memory_die", ctypes.c_int32 * 8),
+        ("chip", ctypes.c_int32),
+        ("air_inlet", ctypes.c_int32),
+        ("air_outlet", ctypes.c_int32),
+        ("memory", ctypes.c_int32),
+        ("video_input", ctypes.c_int32),
+        ("cpu", ctypes.c_int32),
+        ("isp", ctypes.c_int32),
+    )
+
+
+class Frequency(ctypes.Structure):
+    """`cndevFrequencyInfo_t`; MHz. Version 5 ends behind the flags."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("board", ctypes.c_int32),
+        ("ddr", ctypes.c_int32),
+        ("over_temperature_flag", ctypes.c_uint8),
+        ("fast_flag", ctypes.c_uint8),
+        ("cluster_count", ctypes.c_uint16),
+        ("cluster", ctypes.c_uint16 * 20),
+        ("board_default", ctypes.c_int32),
+        ("board_range", ctypes.c_int32 * 2),
+    )
+
+
+class ThrottleReasons(ctypes.Structure):
+    """`cndevPerformanceThrottleReason_t`; 1: the reason applies."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("tdp", ctypes.c_uint32),
+        ("power_setting", ctypes.c_uint32),
+        ("clock_setting", ctypes.c_uint32),
+        ("frequency_locked", ctypes.c_uint32),
+        ("power_brake", ctypes.c_uint32),
+        ("thermal_slowdown", ctypes.c_uint32),
+    )
+
+
+class MemoryErrors(ctypes.Structure):
+    """`cndevMemEccCounter_t`; volatile: since the driver was loaded."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("volatile_sram_single", ctypes.c_uint32),
+        ("volatile_sram_double", ctypes.c_uint32),
+        ("volatile_sram_parity", ctypes.c_uint32),
+        ("volatile_dram_single", ctypes.c_uint32),
+        ("volatile_dram_double", ctypes.c_uint32),
+        ("aggregate", ctypes.c_uint64 * 5),
+        ("aggregate_threshold_exceeded", ctypes.c_bool),
+        ("reserved", ctypes.c_uint64 * 11),
+    )
+
+
+class EccInfo(ctypes.Structure):
+    """`cndevECCInfo_t`; version 5 has no last field."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("one_bit", ctypes.c_uint64),
+        ("multiple_one", ctypes.c_uint64),
+        ("multiple", ctypes.c_uint64),
+        ("multiple_multiple", ctypes.c_uint64),
+        ("corrected", ctypes.c_uint64),
+        ("uncorrected", ctypes.c_uint64),
+        ("total", ctypes.c_uint64),
+        ("address_forbidden", ctypes.c_uint64),
+    )
+
+
+class LinkErrors(ctypes.Structure):
+    """`cndevMLULinkErrorCounter_t`."""
+
+    _fields_ = (
+        ("fec_corrected", ctypes.c_uint64),
+        ("fec_uncorrected", ctypes.c_uint64),
+        ("received_bad", ctypes.c_uint64),
+        ("sent_bad", ctypes.c_uint64),
+        ("illegal_accesses", ctypes.c_uint64),
+        ("reserved", ctypes.c_uint64 * 11),
+    )
+
+
+class LinkCounters(ctypes.Structure):
+    """`cndevMLULinkCounter_t`, of ports that have no counters of the kind above."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("traffic", ctypes.c_uint64 * 4),
+        ("replays", ctypes.c_uint64),
+        ("fatal", ctypes.c_uint64),
+        ("ecc_double", ctypes.c_uint64),
+        ("crc24", ctypes.c_uint64),
+        ("crc32", ctypes.c_uint64),
+        ("corrected", ctypes.c_uint64),
+        ("uncorrected", ctypes.c_uint64),
+        ("failed", ctypes.c_uint64 * 3),
+        ("others", ctypes.c_uint64 * 4),
+    )
 
 
 class Health(ctypes.Structure):
@@ -230,6 +430,22 @@ SIZES = {
     PcieV2: 64,
     Pcie: 40,
     NumaNode: 8,
+    LibVersion: 16,
+    CardSn: 24,
+    CoreCount: 8,
+    Affinity: 4104,
+    PciLink: 12,
+    PcieReplays: 8,
+    Utilization: 328,
+    PowerV2: 84,
+    Power: 24,
+    Temperature: 148,
+    Frequency: 68,
+    ThrottleReasons: 28,
+    MemoryErrors: 160,
+    EccInfo: 72,
+    LinkErrors: 128,
+    LinkCounters: 152,
     Health: 16,
     Incident: 540,
     HealthV2: 34612,
@@ -296,7 +512,8 @@ class Cndev:
             LibraryMissingError: there is none.
             LibraryBrokenError: it does not work.
         """
-        self._library = load_library(LIBRARIES)
+        library = load_library(LIBRARIES)
+        self.call = Calls(library, not_supported=NOT_SUPPORTED, broken=(NO_DRIVER, UNINITIALIZED))
         result = self.call("cndevInit", 0)
         if result != OK:
             raise LibraryBrokenError(f"cndevInit: {result}")
@@ -306,10 +523,10 @@ class Cndev:
         info = CardInfo(version=version)
         return self.call("cndevGetDeviceCount", ctypes.byref(info)) != UNSUPPORTED_API_VERSION
 
-    def call(self, name: str, *arguments: object) -> int:
-        """Call a function by name; one that the installed driver lacks answers NOT_SUPPORTED."""
-        function = getattr(self._library, name, None)
-        return NOT_SUPPORTED if function is None else int(function(*arguments))
+    def close(self) -> None:
+        """Release it, whatever state it is in."""
+        with contextlib.suppress(LibraryBrokenError):
+            self.call("cndevRelease")
 
     def fill(self, name: str, structure: ctypes.Structure, *arguments: object) -> bool:
         """Let a function fill a structure, its first argument; false when it did not."""
@@ -319,11 +536,17 @@ class Cndev:
 
     def card_name(self, handle: int) -> str:
         """Return the name of a card's model."""
-        function = getattr(self._library, "cndevGetCardNameStringByDevId", None)
+        function = self.call.find("cndevGetCardNameStringByDevId")
         if function is None:
             return ""
         function.restype = ctypes.c_char_p
         return text_of(function(handle) or b"")
+
+    def port_count(self, handle: int) -> int:
+        """Return how many MLU-Link ports a card has; its function alone returns its result."""
+        function = self.call.find("cndevGetMLULinkPortNumber")
+        ports = 0 if function is None else int(function(handle))
+        return ports if 0 <= ports <= PORTS_MAX else 0
 
 
 def text_of(value: bytes) -> str:

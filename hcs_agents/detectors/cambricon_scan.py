@@ -1,12 +1,14 @@
 """What CNDev says about a card: identity, memory, place in the machine, MLU-Link ports."""
 
 import ctypes
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
 from hcs_agents.detectors import cambricon_abi as abi
+from hcs_agents.detectors.calls import cpu_list, positive
 from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
@@ -15,6 +17,7 @@ from hcs_bus.names import DeviceId, LinkType, Vendor
 LOG = structlog.get_logger()
 
 BYTES_PER_MB = 1024**2
+WORD_BITS = 32
 
 
 def enumerate_cards(cndev: abi.Cndev) -> dict[DeviceId, int]:
@@ -41,6 +44,8 @@ def describe_card(
     """Return the fingerprint of one of `cards`; what CNDev does not say stays empty."""
     handle = cards[device_id]
     profile = profile_of(Vendor.CAMBRICON, cndev.card_name(handle))
+    driver_version, firmware_version = _versions(cndev, handle)
+    generation_max, width_max = _link_max(cndev, handle)
     return DeviceFingerprint(
         device_id=device_id,
         vendor=Vendor.CAMBRICON,
@@ -48,11 +53,11 @@ def describe_card(
         index=list(cards).index(device_id),
         pci_address=_pci_address(cndev, handle),
         numa_node=_numa_node(cndev, handle),
-        vram_bytes=_vram_bytes(cndev, handle),
+        vram_bytes=(memory_of(cndev, handle) or (0, 0))[0],
         memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
         fp16_gflops=profile.fp16_gflops,
         fp32_gflops=profile.fp32_gflops,
-        driver_version=_driver_version(cndev, handle),
+        driver_version=driver_version,
         links=tuple(
             Link(
                 peer=peer,
@@ -63,6 +68,14 @@ def describe_card(
             for peer, ports in sorted(_ports_to(cndev, handle).items())
             if peer in cards and peer != device_id
         ),
+        serial=_serial(cndev, handle),
+        int8_gops=profile.int8_gops,
+        matrix_cores=_cores(cndev, handle),
+        pcie_generation_max=generation_max,
+        pcie_width_max=width_max,
+        cpu_affinity=_cpu_affinity(cndev, handle),
+        library_version=_library_version(cndev),
+        firmware_version=firmware_version,
     )
 
 
@@ -70,13 +83,14 @@ def _identity(uuid: bytes) -> DeviceId:
     return DeviceId(f"MLU-{abi.text_of(uuid)}")  # as Cambricon's own device plugin
 
 
-def _vram_bytes(cndev: abi.Cndev, handle: int) -> int:
-    new, old = abi.MemoryV2(), abi.Memory()
-    if cndev.fill("cndevGetMemoryUsageV2", new, handle):
-        return int(new.physical_total) * BYTES_PER_MB
-    if cndev.fill("cndevGetMemoryUsage", old, handle):
-        return int(old.physical_total) * BYTES_PER_MB
-    return 0
+def memory_of(cndev: abi.Cndev, handle: int) -> tuple[int, int] | None:
+    """Return a card's memory and what of it is in use, in bytes; `None` when it does not say."""
+    memory: abi.MemoryV2 | abi.Memory = abi.MemoryV2()
+    if not cndev.fill("cndevGetMemoryUsageV2", memory, handle):
+        memory = abi.Memory()
+        if not cndev.fill("cndevGetMemoryUsage", memory, handle):
+            return None
+    return memory.physical_total * BYTES_PER_MB, memory.physical_used * BYTES_PER_MB
 
 
 def _pci_address(cndev: abi.Cndev, handle: int) -> str:
@@ -93,19 +107,54 @@ def _numa_node(cndev: abi.Cndev, handle: int) -> int:
     return int(numa.node_id) if cndev.fill("cndevGetNUMANodeIdByDevId", numa, handle) else -1
 
 
-def _driver_version(cndev: abi.Cndev, handle: int) -> str:
+def _versions(cndev: abi.Cndev, handle: int) -> tuple[str, str]:
+    """Return the versions of the driver and of the card's controller, MCU."""
     info = abi.VersionInfo()
     if not cndev.fill("cndevGetVersionInfo", info, handle):
+        return "", ""
+    return _dotted(info.driver), _dotted(info.mcu) if any(info.mcu) else ""
+
+
+def _library_version(cndev: abi.Cndev) -> str:
+    info = abi.LibVersion()
+    return _dotted(info.library) if cndev.fill("cndevGetLibVersion", info) else ""
+
+
+def _dotted(parts: Iterable[int]) -> str:
+    return ".".join(str(part) for part in parts)
+
+
+def _serial(cndev: abi.Cndev, handle: int) -> str:
+    info = abi.CardSn()
+    return f"{info.sn:x}" if cndev.fill("cndevGetCardSN", info, handle) and info.sn else ""
+
+
+def _cores(cndev: abi.Cndev, handle: int) -> int:
+    """Return how many MLU cores a card has; each has a unit that multiplies matrices."""
+    info = abi.CoreCount()
+    known = cndev.fill("cndevGetCoreCount", info, handle)
+    return positive(info.count) or 0 if known else 0
+
+
+def _link_max(cndev: abi.Cndev, handle: int) -> tuple[int, int]:
+    link = abi.PciLink()
+    if not cndev.fill("cndevGetMaxPCIInfo", link, handle):
+        return 0, 0
+    return positive(link.speed) or 0, positive(link.width) or 0
+
+
+def _cpu_affinity(cndev: abi.Cndev, handle: int) -> str:
+    affinity = abi.Affinity()
+    if not cndev.fill("cndevGetDeviceAffinity", affinity, handle):
         return ""
-    return ".".join(str(part) for part in info.driver)
+    words = affinity.bit_map[: -(-affinity.cpu_count // WORD_BITS)]
+    return cpu_list(functools.reduce(lambda mask, word: mask << WORD_BITS | word, words, 0))
 
 
 def _ports_to(cndev: abi.Cndev, handle: int) -> Counter[DeviceId]:
     """Count the ports that are up by the card at their other end."""
     peers: Counter[DeviceId] = Counter()
-    # Of all the functions this one alone returns its result; a negative one would be an error.
-    ports = cndev.call("cndevGetMLULinkPortNumber", handle)
-    for port in range(ports if ports <= abi.PORTS_MAX else 0):
+    for port in range(cndev.port_count(handle)):
         remote = abi.LinkRemote()
         if _is_up(cndev, handle, port) and cndev.fill(
             "cndevGetMLULinkRemoteInfo", remote, handle, port

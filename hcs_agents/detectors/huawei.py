@@ -8,6 +8,7 @@ nothing else and puts them into a bounded queue.
 """
 
 import ctypes
+import enum
 import queue
 import threading
 from collections.abc import Iterable
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 import structlog
 
 from hcs_agents.detectors import huawei_abi as abi
+from hcs_agents.detectors.huawei_samples import HuaweiSampler
 from hcs_agents.detectors.huawei_scan import Chip, describe_chip, enumerate_chips, serial_of
 from hcs_agents.detectors.port import (
     ActiveFault,
     FaultSignal,
     LibraryBrokenError,
+    Reading,
     load_library,
 )
 from hcs_agents.fault_catalogue import LOST
@@ -32,10 +35,17 @@ LOG = structlog.get_logger()
 EVENTS_QUEUED_MAX = 1000  # at the limit the chip threads wait; the driver queues behind them
 EVENT_WAIT_MS = 500  # how long a chip thread may take to notice `close`
 RETRY_S = 1.0  # after a chip did not let us wait for its events
-UNSUPPORTED = (abi.NOT_SUPPORT, abi.NOT_SUPPORT_IN_CONTAINER, abi.OPER_NOT_PERMITTED)
-GONE = (abi.DEVICE_NOT_EXIST, abi.INVALID_DEVICE_ID)
+JOIN_S = 2.0  # a chip thread that takes longer hangs in the driver, and is left behind
 SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.DEGRADED, Severity.FATAL)
 """DCMI's event severities 0 to 3: suggestion, minor, major, critical."""
+
+
+class _State(enum.Enum):
+    """How a chip takes to being asked."""
+
+    ANSWERS = enum.auto()
+    GONE = enum.auto()  # fallen off the bus: the driver knows of no such chip
+    SILENT = enum.auto()  # the driver says neither
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +65,7 @@ class HuaweiDetector:
         self._dcmi: abi.Dcmi | None = None
         self._chips: dict[DeviceId, Chip] = {}
         self._raised: set[tuple[DeviceId, str]] = set()
+        self._sampler = HuaweiSampler()
         self._pushed: queue.Queue[_Pushed] = queue.Queue(EVENTS_QUEUED_MAX)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -69,6 +80,7 @@ class HuaweiDetector:
             raise LibraryBrokenError(f"dcmi_init: {result}")
         self._dcmi = dcmi
         self._stop = threading.Event()
+        self._sampler = HuaweiSampler()
         self._raised |= {(fault.device_id, fault.code) for fault in active}
         self._enumerate(dcmi)
 
@@ -77,8 +89,19 @@ class HuaweiDetector:
         dcmi = self._enumerate(self._opened())
         found = [describe_chip(dcmi, device_id, self._chips) for device_id in self._chips]
         # Asked afterwards: a chip that went away while it was described is not reported half.
-        answering = [d for d in found if self._answers(dcmi, self._chips[d.device_id])]
+        states = self._states(dcmi)
+        answering = [device for device in found if states[device.device_id] is _State.ANSWERS]
         return tuple(sorted(answering, key=lambda device: device.index))
+
+    def sample(self) -> tuple[Reading, ...]:
+        """Ask each chip; see the port."""
+        dcmi = self._opened()
+        chips = sorted(self._chips.items(), key=lambda item: item[1].position)
+        readings = [self._sampler.read(dcmi, device_id, chip) for device_id, chip in chips]
+        answered = tuple(reading for reading in readings if reading is not None)
+        if not answered:
+            self._states(dcmi)  # is it the chips, or the driver?
+        return answered
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Take what the chip threads saw; compare when they saw nothing; see the port."""
@@ -96,7 +119,7 @@ class HuaweiDetector:
         """Stop the chip threads; DCMI itself knows no shutdown."""
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(JOIN_S)
         self._threads = []
         self._chips = {}
         self._dcmi = None
@@ -116,7 +139,7 @@ class HuaweiDetector:
             self._chips[device_id] = chip
             thread = threading.Thread(
                 target=self._listen,
-                args=(dcmi, device_id, chip),
+                args=(dcmi, device_id, chip, self._stop),
                 name=f"dcmi-{device_id}",
                 daemon=True,
             )
@@ -124,33 +147,41 @@ class HuaweiDetector:
             thread.start()
         return dcmi
 
-    def _answers(self, dcmi: abi.Dcmi, chip: Chip) -> bool:
-        health = ctypes.c_uint()
-        result = dcmi.call("dcmi_get_device_health", *chip.place, ctypes.byref(health))
-        return result not in GONE and health.value != abi.HEALTH_ABSENT
+    def _states(self, dcmi: abi.Dcmi) -> dict[DeviceId, _State]:
+        """Ask all chips whether they are there.
+
+        Raises:
+            LibraryBrokenError: there are chips and all of them are silent.
+        """
+        states = {device_id: _state_of(dcmi, chip) for device_id, chip in self._chips.items()}
+        if _State.SILENT in states.values() and _State.ANSWERS not in states.values():
+            raise LibraryBrokenError("DCMI: no chip answers")
+        return states
 
     # --- Events, on the chip's own thread ---------------------------------------------------------
 
-    def _listen(self, dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip) -> None:
+    def _listen(
+        self, dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip, stop: threading.Event
+    ) -> None:
         event = abi.Event()
         arguments = (*chip.place, EVENT_WAIT_MS, abi.EventFilter(), ctypes.byref(event))
         answered = True
-        while not self._stop.is_set():
+        while not stop.is_set():
             result = dcmi.call("dcmi_get_fault_event", *arguments)
-            if result in UNSUPPORTED:
+            if result in abi.UNSUPPORTED:
                 LOG.warning("no_fault_events", device=device_id, result=result)
                 return  # comparing the list remains
             if result == abi.OK:
                 copied = abi.FaultEvent.from_buffer_copy(event.dms_event)
-                self._push(_Pushed(device_id=device_id, event=copied))
+                self._push(_Pushed(device_id=device_id, event=copied), stop)
             elif result != abi.TIME_OUT:
                 if answered:
-                    self._push(_Pushed(device_id=device_id, event=None))
-                self._stop.wait(RETRY_S)
+                    self._push(_Pushed(device_id=device_id, event=None), stop)
+                stop.wait(RETRY_S)
             answered = result in (abi.OK, abi.TIME_OUT)
 
-    def _push(self, pushed: _Pushed) -> None:
-        while not self._stop.is_set():
+    def _push(self, pushed: _Pushed, stop: threading.Event) -> None:
+        while not stop.is_set():
             try:
                 self._pushed.put(pushed, timeout=RETRY_S)
             except queue.Full:
@@ -175,8 +206,9 @@ class HuaweiDetector:
     def _compare(self, dcmi: abi.Dcmi) -> list[FaultSignal]:
         """Compare the faults in force with those told of."""
         signals = []
+        states = self._states(dcmi)
         for device_id, chip in self._chips.items():
-            codes = self._codes_in_force(dcmi, chip)
+            codes = {LOST} if states[device_id] is _State.GONE else _codes_in_force(dcmi, chip)
             if codes is None:
                 continue
             told = {code for of, code in self._raised if of == device_id}
@@ -187,22 +219,6 @@ class HuaweiDetector:
                 if LOST not in codes or code == LOST:
                     signals += self._clear((device_id, code))
         return signals
-
-    def _codes_in_force(self, dcmi: abi.Dcmi, chip: Chip) -> set[str] | None:
-        if not self._answers(dcmi, chip):
-            return {LOST}
-        count = ctypes.c_int()
-        codes = (ctypes.c_uint * abi.ERROR_CODES_MAX)()
-        result = dcmi.call(
-            "dcmi_get_device_errorcode_v2",
-            *chip.place,
-            ctypes.byref(count),
-            codes,
-            ctypes.c_uint(abi.ERROR_CODES_MAX),
-        )
-        if result != abi.OK:
-            return None
-        return {f"{code:08X}" for code in codes[: count.value]}
 
     def _raise(
         self,
@@ -232,6 +248,30 @@ class HuaweiDetector:
             return []
         self._raised.remove(key)
         return [FaultSignal(device_id=key[0], code=key[1], state=FaultState.CLEARED)]
+
+
+def _state_of(dcmi: abi.Dcmi, chip: Chip) -> _State:
+    health = ctypes.c_uint()
+    result = dcmi.call("dcmi_get_device_health", *chip.place, ctypes.byref(health))
+    if result in abi.GONE or health.value == abi.HEALTH_ABSENT:
+        return _State.GONE
+    # A driver without this function, or one that tells it to root alone, is no silent one.
+    return _State.ANSWERS if result in (abi.OK, *abi.UNSUPPORTED) else _State.SILENT
+
+
+def _codes_in_force(dcmi: abi.Dcmi, chip: Chip) -> set[str] | None:
+    count = ctypes.c_int()
+    codes = (ctypes.c_uint * abi.ERROR_CODES_MAX)()
+    result = dcmi.call(
+        "dcmi_get_device_errorcode_v2",
+        *chip.place,
+        ctypes.byref(count),
+        codes,
+        ctypes.c_uint(abi.ERROR_CODES_MAX),
+    )
+    if result != abi.OK:
+        return None
+    return {f"{code:08X}" for code in codes[: count.value]}
 
 
 def _error_text(dcmi: abi.Dcmi, chip: Chip, code: str) -> str:

@@ -20,7 +20,21 @@ DEVICE_NOT_EXIST = -8008
 NOT_SUPPORT_IN_CONTAINER = -8013
 NOT_SUPPORT = -8255
 
+UNSUPPORTED = (NOT_SUPPORT, NOT_SUPPORT_IN_CONTAINER, OPER_NOT_PERMITTED)
+GONE = (DEVICE_NOT_EXIST, INVALID_DEVICE_ID)
+
 HEALTH_ABSENT = 0xFFFFFFFF
+DEVICE_TYPE_HBM = 2
+FREQ_AICORE_CURRENT = 7
+UTILIZATION_AICORE = 2
+COMPONENT_XLOADER = 1
+COMPONENT_IMU = 8
+COMPONENT_HILINK = 18
+MAIN_CMD_HCCS = 16
+HCCS_CMD_STATISTICS = 5  # with counters of 64 bits
+MAIN_CMD_PCIE = 55
+PCIE_CMD_ERRORS = 1
+HCCS_PORTS = 16
 TOPO_HCCS = 3
 TOPO_HCCS_SWITCH = 7
 ASSERTION_RECOVERED = 0
@@ -84,6 +98,51 @@ class HbmInfo(ctypes.Structure):
     )
 
 
+class EccInfo(ctypes.Structure):
+    """`struct dcmi_ecc_info`."""
+
+    _fields_ = (
+        ("enable_flag", ctypes.c_int),
+        ("single_bit_error_cnt", ctypes.c_uint),
+        ("double_bit_error_cnt", ctypes.c_uint),
+        ("total_single_bit_error_cnt", ctypes.c_uint),
+        ("total_double_bit_error_cnt", ctypes.c_uint),
+        ("single_bit_isolated_pages_cnt", ctypes.c_uint),
+        ("double_bit_isolated_pages_cnt", ctypes.c_uint),
+    )
+
+
+class EccAnswer(ctypes.Structure):
+    """Room for `EccInfo` and for what newer drivers write behind it."""
+
+    _fields_ = (("info", EccInfo), ("newer", ctypes.c_uint * 9))
+
+
+class PcieErrors(ctypes.Structure):
+    """`struct dcmi_pcie_link_error_info`."""
+
+    _fields_ = (
+        ("tx_err_cnt", ctypes.c_uint),
+        ("rx_err_cnt", ctypes.c_uint),
+        ("lcrc_err_cnt", ctypes.c_uint),
+        ("ecrc_err_cnt", ctypes.c_uint),
+        ("retry_cnt", ctypes.c_uint),
+        ("rsv", ctypes.c_uint * 32),
+    )
+
+
+class HccsStatistics(ctypes.Structure):
+    """`struct dcmi_hccs_statistic_info_u64`; one counter per port."""
+
+    _fields_ = (
+        ("tx_cnt", ctypes.c_ulonglong * HCCS_PORTS),
+        ("rx_cnt", ctypes.c_ulonglong * HCCS_PORTS),
+        ("crc_err_cnt", ctypes.c_ulonglong * HCCS_PORTS),
+        ("retry_cnt", ctypes.c_ulonglong * HCCS_PORTS),
+        ("reserved", ctypes.c_ulonglong * 64),
+    )
+
+
 class EventFilter(ctypes.Structure):
     """`struct dcmi_event_filter`; all zero lets everything through."""
 
@@ -133,6 +192,9 @@ SIZES = {
     PcieInfo: 64,
     ElabelInfo: 1280,
     HbmInfo: 32,
+    EccInfo: 28,
+    PcieErrors: 148,
+    HccsStatistics: 1024,
     EventFilter: 48,
     FaultEvent: 352,
     Event: 360,

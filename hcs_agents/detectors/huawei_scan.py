@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from hcs_agents.detectors import huawei_abi as abi
+from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
@@ -17,6 +18,8 @@ LOG = structlog.get_logger()
 BYTES_PER_MB = 1024**2
 CPUS = Path("/sys/devices/system/cpu")
 HCCS_TYPES = (abi.TOPO_HCCS, abi.TOPO_HCCS_SWITCH)
+FIRMWARE = (abi.COMPONENT_HILINK, abi.COMPONENT_IMU, abi.COMPONENT_XLOADER)
+"""Whose version `npu-smi` calls that of the firmware: 910B, 910C and 310P; 910; 310."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +37,16 @@ class Chip:
 
 
 def enumerate_chips(dcmi: abi.Dcmi) -> list[Chip]:
-    """Return all chips, lost ones included."""
+    """Return all chips, lost ones included.
+
+    Raises:
+        LibraryBrokenError: the driver does not even say which cards there are.
+    """
     count = ctypes.c_int()
     cards = (ctypes.c_int * abi.CARDS_MAX)()
-    if dcmi.call("dcmi_get_card_list", ctypes.byref(count), cards, abi.CARDS_MAX) != abi.OK:
-        return []
+    result = dcmi.call("dcmi_get_card_list", ctypes.byref(count), cards, abi.CARDS_MAX)
+    if result != abi.OK:
+        raise LibraryBrokenError(f"dcmi_get_card_list: {result}")
     places = [(card, chip) for card in cards[: count.value] for chip in _chips_of(dcmi, card)]
     return [
         Chip(card_id=card, device_id=chip, position=position)
@@ -74,19 +82,21 @@ def describe_chip(
 ) -> DeviceFingerprint:
     """Return the fingerprint of one of `chips`; what DCMI does not say stays empty."""
     chip = chips[device_id]
-    profile = profile_of(Vendor.HUAWEI, _model(dcmi, chip))
+    info = _chip_info(dcmi, chip)
+    profile = profile_of(Vendor.HUAWEI, abi.text_of(info.npu_name) or abi.text_of(info.chip_name))
+    cpus = _cpu_affinity(dcmi, chip)
     return DeviceFingerprint(
         device_id=device_id,
         vendor=Vendor.HUAWEI,
         model=profile.model,
         index=_index(dcmi, chip),
         pci_address=_pci_address(dcmi, chip),
-        numa_node=_numa_node(dcmi, chip),
+        numa_node=_numa_node(cpus),
         vram_bytes=_vram_bytes(dcmi, chip),
         memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
         fp16_gflops=profile.fp16_gflops,
         fp32_gflops=profile.fp32_gflops,
-        driver_version=_driver_version(dcmi),
+        driver_version=_version(dcmi, "dcmi_get_driver_version"),
         links=tuple(
             Link(
                 peer=peer,
@@ -97,14 +107,20 @@ def describe_chip(
             for peer, other in sorted(chips.items(), key=lambda item: item[0])
             if peer != device_id and _has_hccs(dcmi, chip, other)
         ),
+        serial=device_id,
+        int8_gops=profile.int8_gops,
+        matrix_cores=int(info.aicore_cnt),
+        cpu_affinity=cpus,
+        library_version=_version(dcmi, "dcmi_get_dcmi_version"),
+        firmware_version=_firmware_version(dcmi, chip),
     )
 
 
-def _model(dcmi: abi.Dcmi, chip: Chip) -> str:
+def _chip_info(dcmi: abi.Dcmi, chip: Chip) -> abi.ChipInfo:
+    """Return what names the chip; empty when it does not answer."""
     info = abi.ChipInfo()
-    if dcmi.call("dcmi_get_device_chip_info_v2", *chip.place, ctypes.byref(info)) != abi.OK:
-        return ""
-    return abi.text_of(info.npu_name) or abi.text_of(info.chip_name)
+    result = dcmi.call("dcmi_get_device_chip_info_v2", *chip.place, ctypes.byref(info))
+    return info if result == abi.OK else abi.ChipInfo()
 
 
 def _index(dcmi: abi.Dcmi, chip: Chip) -> int:
@@ -127,21 +143,36 @@ def _vram_bytes(dcmi: abi.Dcmi, chip: Chip) -> int:
     return int(hbm.memory_size) * BYTES_PER_MB if result == abi.OK else 0
 
 
-def _driver_version(dcmi: abi.Dcmi) -> str:
+def _version(dcmi: abi.Dcmi, function: str) -> str:
     buffer = ctypes.create_string_buffer(abi.TEXT_BYTES)
-    result = dcmi.call("dcmi_get_driver_version", buffer, abi.TEXT_BYTES)
+    result = dcmi.call(function, buffer, ctypes.c_uint(abi.TEXT_BYTES))
     return abi.text_of(buffer.value) if result == abi.OK else ""
 
 
-def _numa_node(dcmi: abi.Dcmi, chip: Chip) -> int:
-    """Return the NUMA node of the first CPU near the chip; DCMI names only CPUs ("0-47")."""
+def _firmware_version(dcmi: abi.Dcmi, chip: Chip) -> str:
+    buffer = ctypes.create_string_buffer(abi.TEXT_BYTES)
+    length = ctypes.c_uint(abi.TEXT_BYTES)
+    function = "dcmi_get_device_component_static_version"
+    for component in FIRMWARE:
+        if dcmi.call(function, *chip.place, ctypes.c_uint(component), buffer, length) == abi.OK:
+            return abi.text_of(buffer.value)
+    return ""
+
+
+def _cpu_affinity(dcmi: abi.Dcmi, chip: Chip) -> str:
+    """Return the CPUs near the chip: "0-47"."""
     buffer = ctypes.create_string_buffer(abi.TEXT_BYTES)
     length = ctypes.c_int(abi.AFFINITY_BYTES)
     result = dcmi.call(
         "dcmi_get_affinity_cpu_info_by_device_id", *chip.place, buffer, ctypes.byref(length)
     )
-    first = abi.text_of(buffer.value).replace(",", "-").split("-")[0]
-    if result != abi.OK or not first.isdecimal():
+    return abi.text_of(buffer.value) if result == abi.OK else ""
+
+
+def _numa_node(cpus: str) -> int:
+    """Return the NUMA node of the first CPU near the chip, for DCMI names only CPUs."""
+    first = cpus.replace(",", "-").split("-")[0]
+    if not first.isdecimal():
         return -1
     nodes = [path.name for path in (CPUS / f"cpu{first}").glob("node[0-9]*")]
     return int(nodes[0].removeprefix("node")) if nodes else -1

@@ -13,7 +13,7 @@ from hcs_agents.detectors.hygon_kfd import KfdTopology
 from hcs_agents.detectors.hygon_smi import RocmSmi
 from hcs_agents.detectors.hygon_source import DcuSource, fingerprint
 from hcs_agents.detectors.polled import Lookout, PolledFaults
-from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryMissingError
+from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryMissingError, Reading
 from hcs_bus.events import DeviceFingerprint
 from hcs_bus.names import DeviceId, Vendor
 
@@ -37,10 +37,10 @@ class HygonDetector:
     def open(self, active: Iterable[ActiveFault] = ()) -> None:
         """Load rocm_smi or fall back to sysfs, enumerate; see the port."""
         try:
-            self._source = RocmSmi()
+            self._source = RocmSmi(self._sysfs)
         except LibraryMissingError:
             topology = KfdTopology(self._sysfs)
-            if not topology.cards():
+            if not topology.has_cards():
                 raise
             LOG.warning("no_rocm_smi", instead="KFD topology", effect="no RAS counters")
             self._source = topology
@@ -55,6 +55,10 @@ class HygonDetector:
         found = [source.describe(device_id, present) for device_id in present]
         described = [fingerprint(dcu) for dcu in found if dcu is not None]
         return tuple(sorted(described, key=lambda device: device.index))
+
+    def sample(self) -> tuple[Reading, ...]:
+        """Ask the cards that were seen; see the port."""
+        return tuple(self._opened().sample(self._cards))
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Look at the counters; see the port."""

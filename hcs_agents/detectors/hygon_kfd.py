@@ -7,13 +7,22 @@ counters of these cards, so all that can be told of a fault is that a card is go
 from collections.abc import Mapping
 from pathlib import Path
 
+from hcs_agents.detectors.calls import celsius, percent, positive
 from hcs_agents.detectors.hygon_models import PCI_VENDOR
+from hcs_agents.detectors.hygon_pci import PciCard, read
 from hcs_agents.detectors.hygon_source import Dcu, identity, pci_address
+from hcs_agents.detectors.port import Counters, LibraryBrokenError, Reading
+from hcs_bus.events import DeviceSample
 from hcs_bus.names import DeviceId
 
 NODES = Path("class/kfd/kfd/topology/nodes")
 IO_LINK_XGMI = 11
 HEAP_FRAME_BUFFER = (1, 2)  # the part that the host can map, and the rest
+
+# What the hardware monitor counts in.
+MILLIDEGREES_PER_DEGREE = 1_000
+MICROWATTS_PER_WATT = 1_000_000
+HZ_PER_MHZ = 1_000_000
 
 
 class KfdTopology:
@@ -22,11 +31,73 @@ class KfdTopology:
     def __init__(self, sysfs: Path) -> None:
         self._sysfs = sysfs
 
+    def has_cards(self) -> bool:
+        """Say whether there is anything to tell: nodes without such cards have no topology."""
+        return bool(self._found())
+
     def close(self) -> None:
         """Nothing is held; see `DcuSource`."""
 
     def cards(self) -> dict[DeviceId, int]:
         """Return the cards in the order of their PCI addresses; see `DcuSource`."""
+        if not (self._sysfs / NODES).is_dir():
+            raise LibraryBrokenError("KFD's topology is gone")
+        return self._found()
+
+    def describe(self, device_id: DeviceId, cards: Mapping[DeviceId, int]) -> Dcu | None:
+        """Describe; see `DcuSource`."""
+        directory = self._node(cards[device_id])
+        properties = _properties(directory)
+        if not properties:
+            return None
+        address = _address(properties)
+        pci = PciCard(self._sysfs, address)
+        generation_max, width_max = pci.link_max()
+        return Dcu(
+            device_id=device_id,
+            index=list(cards).index(device_id),
+            pci_device=properties.get("device_id"),
+            name=read(directory / "name"),
+            pci_address=address,
+            numa_node=pci.numa_node,
+            vram_bytes=sum(
+                bank.get("size_in_bytes", 0)
+                for bank in _children(directory / "mem_banks")
+                if bank.get("heap_type") in HEAP_FRAME_BUFFER
+            ),
+            driver_version=self._driver_version(),
+            latencies_ns=self.latencies_ns(device_id),
+            serial=pci.text("serial_number"),
+            pcie_generation_max=generation_max,
+            pcie_width_max=width_max,
+            cpu_affinity=pci.text("local_cpulist"),
+            firmware_version=pci.text("vbios_version"),
+        )
+
+    def latencies_ns(self, device_id: DeviceId) -> dict[DeviceId, int]:
+        """Return the latencies to the cards wired to one, as far as the platform states them."""
+        cards = self._found()
+        if device_id not in cards:
+            return {}
+        links = _children(self._node(cards[device_id]) / "io_links")
+        wired = {link["node_to"]: link.get("min_latency", 0) for link in links if _is_xgmi(link)}
+        return {peer: wired[node] for peer, node in cards.items() if node in wired}
+
+    def uncorrectable(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, dict[str, int] | None]:
+        """See which cards are there; see `DcuSource`."""
+        present = self.cards()  # not by number: the kernel may number the rest anew
+        return {device_id: {} if device_id in present else None for device_id in cards}
+
+    def sample(self, cards: Mapping[DeviceId, int]) -> list[Reading]:
+        """Read what the driver shows of each; see `DcuSource`."""
+        readings = []
+        for device_id, node in self.cards().items():
+            if device_id in cards:
+                address = _address(_properties(self._node(node)))
+                readings.append(_read_card(device_id, PciCard(self._sysfs, address)))
+        return readings
+
+    def _found(self) -> dict[DeviceId, int]:
         found = []
         for directory in (self._sysfs / NODES).glob("[0-9]*"):
             properties = _properties(directory)
@@ -36,45 +107,41 @@ class KfdTopology:
                 found.append((_address(properties), device_id, int(directory.name)))
         return {device_id: node for _, device_id, node in sorted(found)}
 
-    def describe(self, device_id: DeviceId, cards: Mapping[DeviceId, int]) -> Dcu | None:
-        """Describe; see `DcuSource`."""
-        directory = self._node(cards[device_id])
-        properties = _properties(directory)
-        if not properties:
-            return None
-        address = _address(properties)
-        wired = {link["node_to"] for link in _children(directory / "io_links") if _is_xgmi(link)}
-        return Dcu(
-            device_id=device_id,
-            index=list(cards).index(device_id),
-            pci_device=properties.get("device_id"),
-            name=_text(directory / "name"),
-            pci_address=address,
-            numa_node=self._numa_node(address),
-            vram_bytes=sum(
-                bank.get("size_in_bytes", 0)
-                for bank in _children(directory / "mem_banks")
-                if bank.get("heap_type") in HEAP_FRAME_BUFFER
-            ),
-            driver_version=self._driver_version(),
-            peers=tuple(peer for peer, node in cards.items() if node in wired),
-        )
-
-    def uncorrectable(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, dict[str, int] | None]:
-        """See which cards are there; see `DcuSource`."""
-        present = self.cards()  # not by number: the kernel may number the rest anew
-        return {device_id: {} if device_id in present else None for device_id in cards}
-
     def _node(self, number: int) -> Path:
         return self._sysfs / NODES / str(number)
 
-    def _numa_node(self, address: str) -> int:
-        text = _text(self._sysfs / "bus/pci/devices" / address / "numa_node")
-        return int(text) if text.isdecimal() else -1
-
     def _driver_version(self) -> str:
         versions = sorted((self._sysfs / "module").glob("hy*cu/version"))
-        return _text(versions[0]) if versions else ""
+        return read(versions[0]) if versions else ""
+
+
+def _read_card(device_id: DeviceId, pci: PciCard) -> Reading:
+    sensors = pci.sensors()
+    generation, width = pci.link()
+    return Reading(
+        sample=DeviceSample(
+            device_id=device_id,
+            utilization_percent=percent(pci.number("gpu_busy_percent")),
+            memory_utilization_percent=percent(pci.number("mem_busy_percent")),
+            vram_used_bytes=pci.number("mem_info_vram_used"),
+            power_watts=_scaled(sensors, "power", MICROWATTS_PER_WATT),
+            temperature_celsius=celsius(_scaled(sensors, "edge", MILLIDEGREES_PER_DEGREE)),
+            memory_temperature_celsius=celsius(_scaled(sensors, "mem", MILLIDEGREES_PER_DEGREE)),
+            core_clock_mhz=_clock_mhz(sensors, "sclk"),
+            memory_clock_mhz=_clock_mhz(sensors, "mclk"),
+            pcie_generation=generation,
+            pcie_width=width,
+        ),
+        counters=Counters(pcie_replays=pci.number("pcie_replay_count")),
+    )
+
+
+def _scaled(sensors: Mapping[str, int], name: str, unit: int) -> float | None:
+    return sensors[name] / unit if name in sensors else None
+
+
+def _clock_mhz(sensors: Mapping[str, int], name: str) -> int | None:
+    return positive(sensors[name] // HZ_PER_MHZ) if name in sensors else None
 
 
 def _address(properties: Mapping[str, int]) -> str:
@@ -91,12 +158,5 @@ def _children(directory: Path) -> list[dict[str, int]]:
 
 def _properties(directory: Path) -> dict[str, int]:
     """Read lines of a name and a decimal number; a file that is not there has none."""
-    pairs = (line.partition(" ") for line in _text(directory / "properties").splitlines())
+    pairs = (line.partition(" ") for line in read(directory / "properties").splitlines())
     return {name: int(value) for name, _, value in pairs if value.isdecimal()}
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("ascii", "replace").strip()
-    except OSError:  # a card that goes away takes its files along
-        return ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hcs_agents.detectors.hygon_models import model_of
+from hcs_agents.detectors.port import Reading
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
@@ -22,7 +23,15 @@ class Dcu:
     numa_node: int
     vram_bytes: int
     driver_version: str
-    peers: tuple[DeviceId, ...]  # wired to it by xGMI, without another card in between
+    latencies_ns: Mapping[
+        DeviceId, int
+    ]  # to the cards wired to it by xGMI, without another between
+    serial: str
+    pcie_generation_max: int
+    pcie_width_max: int
+    cpu_affinity: str
+    firmware_version: str
+    library_version: str = ""
 
 
 class DcuSource(Protocol):
@@ -39,6 +48,9 @@ class DcuSource(Protocol):
 
         `None` for a card that does not answer.
         """
+
+    def sample(self, cards: Mapping[DeviceId, int]) -> list[Reading]:
+        """Return what those of `cards` do now that answer."""
 
     def close(self) -> None:
         """Give everything back."""
@@ -71,7 +83,20 @@ def fingerprint(dcu: Dcu) -> DeviceFingerprint:
         fp32_gflops=profile.fp32_gflops,
         driver_version=dcu.driver_version,
         links=tuple(
-            Link(peer=peer, type=LinkType.XGMI, lanes=1, bandwidth_gbytes_s=profile.lane_gbytes_s)
-            for peer in sorted(dcu.peers)
+            Link(
+                peer=peer,
+                type=LinkType.XGMI,
+                lanes=1,
+                bandwidth_gbytes_s=profile.lane_gbytes_s,
+                latency_ns=latency_ns,
+            )
+            for peer, latency_ns in sorted(dcu.latencies_ns.items())
         ),
+        serial=dcu.serial,
+        int8_gops=profile.int8_gops,
+        pcie_generation_max=dcu.pcie_generation_max,
+        pcie_width_max=dcu.pcie_width_max,
+        cpu_affinity=dcu.cpu_affinity,
+        library_version=dcu.library_version,
+        firmware_version=dcu.firmware_version,
     )

@@ -4,10 +4,12 @@ MTML pushes nothing: faults are the counters of memory errors since the card's l
 looked at again and again, and cards that answer no more.
 """
 
+import contextlib
 import ctypes
 from collections.abc import Iterable
 
 from hcs_agents.detectors import mthreads_abi as abi
+from hcs_agents.detectors.mthreads_samples import read_card
 from hcs_agents.detectors.mthreads_scan import (
     Card,
     attach,
@@ -17,7 +19,7 @@ from hcs_agents.detectors.mthreads_scan import (
     vram_bytes,
 )
 from hcs_agents.detectors.polled import Lookout, PolledFaults
-from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryBrokenError
+from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryBrokenError, Reading
 from hcs_bus.events import DeviceFingerprint
 from hcs_bus.names import DeviceId, Vendor
 
@@ -48,6 +50,13 @@ class MooreThreadsDetector:
         answering = [device for device in found if self._answers(mtml, device.device_id)]
         return tuple(sorted(answering, key=lambda device: device.index))
 
+    def sample(self) -> tuple[Reading, ...]:
+        """Ask the cards that were seen; see the port."""
+        mtml = self._opened()
+        by_index = sorted(self._cards.items(), key=lambda card: card[1].index)
+        readings = [read_card(mtml, device_id, card) for device_id, card in by_index]
+        return tuple(reading for reading in readings if reading is not None)
+
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Look at the counters; see the port."""
         return self._lookout.wait(timeout_s)
@@ -57,9 +66,10 @@ class MooreThreadsDetector:
         mtml, self._mtml = self._mtml, None
         cards, self._cards = self._cards, {}
         if mtml is not None:
-            for card in cards.values():
-                detach(mtml, card)
-            mtml.call("mtmlLibraryShutDown", mtml.handle)
+            with contextlib.suppress(LibraryBrokenError):
+                for card in cards.values():
+                    detach(mtml, card)
+            mtml.close()
 
     def _opened(self) -> abi.Mtml:
         if self._mtml is None:

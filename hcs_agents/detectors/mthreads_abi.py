@@ -1,29 +1,39 @@
 """The part of MTML's ABI that the detector uses: structures, constants, and safe calls.
 
 Everything that MTML speaks of is an opaque object. The detector holds one for the library, one for
-the system, and for each card one for itself and one for its memory.
+the system, and for each card one for itself, one for its memory, and one for its processor.
 """
 
+import contextlib
 import ctypes
 
+from hcs_agents.detectors.calls import Calls
 from hcs_agents.detectors.port import LibraryBrokenError, load_library
 
 LIBRARIES = ("libmtml.so.2", "libmtml.so", "/usr/local/musa/lib/libmtml.so")
 """Where the vendor's own binding looks, in this order."""
 
 OK = 0
+DRIVER_NOT_LOADED = 1
 NOT_SUPPORTED = 4
+UNINITIALIZED = 666
 LINK_DOWN = 0
 VOLATILE = 0  # the counters that begin at zero with each reset
 LOCATION_DRAM = 1
-ECC_CODES = {0: "ECC_CORRECTED", 1: "ECC_UNCORRECTED"}
+CORRECTED, UNCORRECTED = 0, 1
+ECC_CODES = {CORRECTED: "ECC_CORRECTED", UNCORRECTED: "ECC_UNCORRECTED"}
 """`MTML_MEMORY_ERROR_TYPE_*` and what we call them."""
 
 NAME_BYTES = 32
 UUID_BYTES = 48
 VERSION_BYTES = 80
+LIBRARY_VERSION_BYTES = 32
+SERIAL_BYTES = 64
+FIRMWARE_BYTES = 64
 LINKS_MAX = 64  # a card has a handful; a driver that says more is not believed
-NUMA_WORDS = 16  # of 64 bits: 1024 NUMA nodes, Linux's own limit
+WORD_BITS = 64
+NUMA_WORDS = 16  # 1024 NUMA nodes, Linux's own limit
+CPU_WORDS = 128  # 8192 CPUs, Linux's own limit on this architecture
 
 
 class PciInfo(ctypes.Structure):
@@ -76,16 +86,19 @@ class Mtml:
             LibraryMissingError: there is none.
             LibraryBrokenError: it does not work.
         """
-        self._library = load_library(LIBRARIES)
+        library = load_library(LIBRARIES)
+        self.call = Calls(
+            library, not_supported=NOT_SUPPORTED, broken=(DRIVER_NOT_LOADED, UNINITIALIZED)
+        )
         self.handle = ctypes.c_void_p()
         result = self.call("mtmlLibraryInit", ctypes.byref(self.handle))
         if result != OK:
             raise LibraryBrokenError(f"mtmlLibraryInit: {result}")
 
-    def call(self, name: str, *arguments: object) -> int:
-        """Call a function by name; one that the installed driver lacks answers NOT_SUPPORTED."""
-        function = getattr(self._library, name, None)
-        return NOT_SUPPORTED if function is None else int(function(*arguments))
+    def close(self) -> None:
+        """Shut it down, whatever state it is in."""
+        with contextlib.suppress(LibraryBrokenError):
+            self.call("mtmlLibraryShutDown", self.handle)
 
     def number(self, name: str, *arguments: object) -> int | None:
         """Return the number that a function stores; `None` when it does not."""
@@ -98,6 +111,18 @@ class Mtml:
         if self.call(name, handle, buffer, ctypes.c_uint(size)) != OK:
             return ""
         return buffer.value.decode("ascii", "replace").strip()
+
+    def mask(self, name: str, device: ctypes.c_void_p, words: int) -> int:
+        """Return the set of numbers that a function stores, as bits; 0 when it does not."""
+        buffer = (ctypes.c_ulong * words)()
+        if self.call(name, device, ctypes.c_uint(words), buffer) != OK:
+            return 0
+        return sum(int(word) << (WORD_BITS * place) for place, word in enumerate(buffer))
+
+    def pci(self, device: ctypes.c_void_p) -> PciInfo | None:
+        """Return a card's place and link on PCI; `None` when it does not answer."""
+        info = PciInfo()
+        return info if self.call("mtmlDeviceGetPciInfo", device, ctypes.byref(info)) == OK else None
 
     def open(self, name: str, *arguments: object) -> ctypes.c_void_p | None:
         """Return the object that a function makes; `None` when it does not."""

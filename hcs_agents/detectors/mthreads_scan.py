@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from hcs_agents.detectors import mthreads_abi as abi
+from hcs_agents.detectors.calls import cpu_list, positive
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
@@ -18,6 +19,7 @@ class Card:
     index: int
     device: ctypes.c_void_p
     memory: ctypes.c_void_p
+    gpu: ctypes.c_void_p | None  # older drivers may have none to give
 
 
 def attach(mtml: abi.Mtml, index: int) -> tuple[DeviceId, Card] | None:
@@ -30,11 +32,14 @@ def attach(mtml: abi.Mtml, index: int) -> tuple[DeviceId, Card] | None:
     if not device_id or memory is None:
         mtml.call("mtmlLibraryFreeDevice", device)
         return None
-    return device_id, Card(index=index, device=device, memory=memory)
+    gpu = mtml.open("mtmlDeviceInitGpu", device)
+    return device_id, Card(index=index, device=device, memory=memory, gpu=gpu)
 
 
 def detach(mtml: abi.Mtml, card: Card) -> None:
     """Give a card's objects back."""
+    if card.gpu is not None:
+        mtml.call("mtmlDeviceFreeGpu", card.gpu)
     mtml.call("mtmlDeviceFreeMemory", card.memory)
     mtml.call("mtmlLibraryFreeDevice", card.device)
 
@@ -51,13 +56,14 @@ def vram_bytes(mtml: abi.Mtml, card: Card) -> int | None:
 
 def ecc_errors(mtml: abi.Mtml, card: Card) -> dict[str, int]:
     """Return the errors of a card's memory since its reset, of the kinds that it counts."""
-    arguments = (ctypes.c_uint(abi.VOLATILE), ctypes.c_uint(abi.LOCATION_DRAM))
-    name = "mtmlMemoryGetEccErrorCounter"
-    counts = {
-        code: mtml.number(name, card.memory, ctypes.c_uint(kind), *arguments)
-        for kind, code in abi.ECC_CODES.items()
-    }
+    counts = {code: ecc_count(mtml, card, kind) for kind, code in abi.ECC_CODES.items()}
     return {code: count for code, count in counts.items() if count is not None}
+
+
+def ecc_count(mtml: abi.Mtml, card: Card, kind: int) -> int | None:
+    """Return the errors of one kind since the card's reset; `None` when it does not count them."""
+    arguments = (ctypes.c_uint(kind), ctypes.c_uint(abi.VOLATILE), ctypes.c_uint(abi.LOCATION_DRAM))
+    return mtml.number("mtmlMemoryGetEccErrorCounter", card.memory, *arguments)
 
 
 def describe_card(
@@ -66,12 +72,13 @@ def describe_card(
     """Return a card's fingerprint; what MTML does not say stays empty."""
     name = mtml.text("mtmlDeviceGetName", card.device, abi.NAME_BYTES)
     profile = profile_of(Vendor.MTHREADS, name)
+    pci = mtml.pci(card.device)
     return DeviceFingerprint(
         device_id=device_id,
         vendor=Vendor.MTHREADS,
         model=profile.model,
         index=card.index,
-        pci_address=_pci_address(mtml, card),
+        pci_address=_pci_address(pci),
         numa_node=_numa_node(mtml, card),
         vram_bytes=vram_bytes(mtml, card) or 0,
         memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
@@ -88,24 +95,37 @@ def describe_card(
             for peer, lanes in sorted(_links_to(mtml, card).items())
             if peer in known and peer != device_id
         ),
+        serial=_serial(mtml, card),
+        int8_gops=profile.int8_gops,
+        pcie_generation_max=0 if pci is None else positive(pci.max_generation) or 0,
+        pcie_width_max=0 if pci is None else positive(pci.max_width) or 0,
+        cpu_affinity=cpu_list(
+            mtml.mask("mtmlDeviceGetCpuAffinityWithinNode", card.device, abi.CPU_WORDS)
+        ),
+        library_version=mtml.text("mtmlLibraryGetVersion", mtml.handle, abi.LIBRARY_VERSION_BYTES),
+        firmware_version=mtml.text("mtmlDeviceGetMtBiosVersion", card.device, abi.FIRMWARE_BYTES),
     )
 
 
-def _pci_address(mtml: abi.Mtml, card: Card) -> str:
-    pci = abi.PciInfo()
-    if mtml.call("mtmlDeviceGetPciInfo", card.device, ctypes.byref(pci)) != abi.OK:
+def _pci_address(pci: abi.PciInfo | None) -> str:
+    if pci is None:
         return ""
     return f"{pci.segment:04x}:{pci.bus:02x}:{pci.device:02x}.0"  # cards have one function
 
 
 def _numa_node(mtml: abi.Mtml, card: Card) -> int:
     """Return the node of the card's memory, -1 when the platform does not say."""
-    words = (ctypes.c_ulong * abi.NUMA_WORDS)()
-    size = ctypes.c_uint(abi.NUMA_WORDS)
-    if mtml.call("mtmlDeviceGetMemoryAffinityWithinNode", card.device, size, words) != abi.OK:
-        return -1
-    mask: int = sum(int(word) << (64 * place) for place, word in enumerate(words))
+    mask = mtml.mask("mtmlDeviceGetMemoryAffinityWithinNode", card.device, abi.NUMA_WORDS)
     return (mask & -mask).bit_length() - 1
+
+
+def _serial(mtml: abi.Mtml, card: Card) -> str:
+    """Return the board's serial number; this function takes the length before the buffer."""
+    buffer = ctypes.create_string_buffer(abi.SERIAL_BYTES)
+    size = ctypes.c_uint(abi.SERIAL_BYTES)
+    if mtml.call("mtmlDeviceGetSerialNumber", card.device, size, buffer) != abi.OK:
+        return ""
+    return buffer.value.decode("ascii", "replace").strip()
 
 
 def _driver_version(mtml: abi.Mtml) -> str:

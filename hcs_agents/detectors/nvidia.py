@@ -11,39 +11,40 @@ one is in an event set every wait on the set fails, so the set is made anew with
 import contextlib
 import ctypes
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pynvml
 import structlog
 
-from hcs_agents.detectors.nvidia_links import nvlinks
-from hcs_agents.detectors.port import (
-    ActiveFault,
-    FaultSignal,
-    LibraryBrokenError,
-    load_library,
+from hcs_agents.detectors.nvidia_calls import (
+    UNSUPPORTED,
+    Handle,
+    field_value,
+    told,
+    unless_lost,
+    wrap_exceptions,
 )
+from hcs_agents.detectors.nvidia_describe import Versions, describe_card
+from hcs_agents.detectors.nvidia_links import nvlinks
+from hcs_agents.detectors.nvidia_samples import NvidiaSampler
+from hcs_agents.detectors.port import ActiveFault, FaultSignal, Reading, load_library
 from hcs_agents.fault_catalogue import LOST, RECOVERY, describe
-from hcs_agents.hardware import profile_of
-from hcs_bus.events import DeviceFingerprint, FaultState, Link
-from hcs_bus.names import DeviceId, LinkType, Severity, Vendor
+from hcs_bus.events import DeviceFingerprint, FaultState
+from hcs_bus.names import DeviceId, Severity, Vendor
 
 LOG = structlog.get_logger()
 
 LIBRARY = "libnvidia-ml.so.1"
-NUMA_WORDS = 16  # 64-bit words of node mask: 1024 NUMA nodes, Linux's own limit
 EVENTS_DRAINED_MAX = 1000  # per call of `wait_faults`; the rest comes with the next
 SETTLE_S = 5.0  # a driver has set its recovery action by then
 REOPEN_S = 30.0  # NVML sees a replaced card only after a new init, which is slow: not at each scan
-
-UNSUPPORTED = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
 
 
 @dataclass(kw_only=True)
 class _Card:
     index: int
-    handle: ctypes.c_void_p
+    handle: Handle
 
 
 @dataclass(kw_only=True)
@@ -64,6 +65,7 @@ class NvidiaDetector:
         self._raised: dict[tuple[DeviceId, str], _Raised] = {}
         self._pending: list[FaultSignal] = []
         self._events: ctypes.c_void_p | None = None
+        self._sampler = NvidiaSampler()
         self._opened_s = 0.0
 
     # --- The port ---------------------------------------------------------------------------------
@@ -80,23 +82,41 @@ class NvidiaDetector:
 
     def fingerprint(self) -> tuple[DeviceFingerprint, ...]:
         """Enumerate anew; see the port."""
-        with _wrap_exceptions("scan"):
+        with wrap_exceptions("scan"):
             if self._is_any_lost() and self._monotonic_s() - self._opened_s > REOPEN_S:
                 self._shutdown()
                 self._init()
             if self._enumerate():
                 self._listen()
             handles = {d: c.handle for d, c in self._cards.items() if not self._is_lost(d)}
-            links = nvlinks(handles)
+            wires, versions = nvlinks(handles), Versions.read()
             found = []
-            for device_id in handles:
-                with _unless_lost():
-                    found.append(self._describe(device_id, links[device_id]))
+            for device_id, handle in handles.items():
+                index = self._cards[device_id].index
+                with unless_lost():
+                    found.append(
+                        describe_card(
+                            device_id,
+                            handle,
+                            index=index,
+                            versions=versions,
+                            wires=wires[device_id],
+                        )
+                    )
         return tuple(sorted(found, key=lambda device: device.index))
+
+    def sample(self) -> tuple[Reading, ...]:
+        """Ask each card; see the port."""
+        readings = []
+        with wrap_exceptions("sample"):
+            for device_id, card in sorted(self._cards.items(), key=lambda item: item[1].index):
+                with unless_lost():
+                    readings.append(self._sampler.read(device_id, card.handle))
+        return tuple(readings)
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Wait on the event set, then look for what NVML does not push; see the port."""
-        with _wrap_exceptions("events"):
+        with wrap_exceptions("events"):
             if not self._pending:
                 self._wait(timeout_s)
             for device_id in list(self._cards):
@@ -113,9 +133,10 @@ class NvidiaDetector:
     # --- Enumeration ------------------------------------------------------------------------------
 
     def _init(self) -> None:
-        with _wrap_exceptions("init"):
+        with wrap_exceptions("init"):
             pynvml.nvmlInit()
             self._open = True
+            self._sampler = NvidiaSampler()
             self._opened_s = self._monotonic_s()
             self._enumerate()
             self._listen()
@@ -127,45 +148,20 @@ class NvidiaDetector:
         self._cards = {}
         self._open = False
         if events is not None:
-            pynvml.nvmlEventSetFree(events)
+            with contextlib.suppress(pynvml.NVMLError):  # a driver that went away took it along
+                pynvml.nvmlEventSetFree(events)
         pynvml.nvmlShutdown()
 
     def _enumerate(self) -> bool:
         """Bring `_cards` up to date; true when there is a card that is not listened to yet."""
         grown = False
         for index in range(pynvml.nvmlDeviceGetCount()):
-            with _unless_lost():
+            with unless_lost():
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
                 device_id = DeviceId(pynvml.nvmlDeviceGetUUID(handle))
                 grown |= device_id not in self._cards
                 self._cards[device_id] = _Card(index=index, handle=handle)
         return grown
-
-    def _describe(self, device_id: DeviceId, lanes: Mapping[DeviceId, int]) -> DeviceFingerprint:
-        card = self._cards[device_id]
-        profile = profile_of(self.vendor, str(pynvml.nvmlDeviceGetName(card.handle)))
-        return DeviceFingerprint(
-            device_id=device_id,
-            vendor=self.vendor,
-            model=profile.model,
-            index=card.index,
-            pci_address=_pci_address(card.handle),
-            numa_node=_numa_node(card.handle),
-            vram_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(card.handle).total),
-            memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
-            fp16_gflops=profile.fp16_gflops,
-            fp32_gflops=profile.fp32_gflops,
-            driver_version=str(pynvml.nvmlSystemGetDriverVersion()),
-            links=tuple(
-                Link(
-                    peer=peer,
-                    type=LinkType.NVLINK,
-                    lanes=count,
-                    bandwidth_gbytes_s=count * profile.lane_gbytes_s,
-                )
-                for peer, count in sorted(lanes.items())
-            ),
-        )
 
     # --- Events -----------------------------------------------------------------------------------
 
@@ -179,7 +175,7 @@ class NvidiaDetector:
         for device_id, card in self._cards.items():
             if self._is_lost(device_id):
                 continue
-            with _unless_lost():
+            with unless_lost():
                 try:
                     pynvml.nvmlDeviceRegisterEvents(
                         card.handle, pynvml.nvmlEventTypeXidCriticalError, self._events
@@ -231,7 +227,7 @@ class NvidiaDetector:
         """See whether a card answers, and whether its faults are over."""
         card = self._cards[device_id]
         answers = False
-        with _unless_lost():
+        with unless_lost():
             pynvml.nvmlDeviceGetMemoryInfo(card.handle)
             answers = True
         if not answers:
@@ -259,7 +255,7 @@ class NvidiaDetector:
 
     def _look_at_recovery(self, device_id: DeviceId, card: _Card) -> None:
         """Note the recovery action; without a known cause it is a fault of its own."""
-        with _unless_lost():
+        with unless_lost():
             action = _recovery_action(card.handle)
             if action in (None, pynvml.NVML_GPU_RECOVERY_ACTION_NONE):
                 return
@@ -296,56 +292,12 @@ class NvidiaDetector:
         self._pending.append(FaultSignal(device_id=device_id, code=code, state=FaultState.CLEARED))
 
 
-@contextlib.contextmanager
-def _wrap_exceptions(what: str) -> Iterator[None]:
-    try:
-        yield
-    except pynvml.NVMLError as error:
-        raise LibraryBrokenError(f"NVML {what}: {error}") from error
-
-
-@contextlib.contextmanager
-def _unless_lost() -> Iterator[None]:
-    """Leave the block when the card falls off the bus; `_check` tells about it."""
-    try:
-        yield
-    except pynvml.NVMLError as error:
-        if error.value != pynvml.NVML_ERROR_GPU_IS_LOST:
-            raise
-
-
-def _address(handle: ctypes.c_void_p) -> int | None:
+def _address(handle: Handle) -> int | None:
     return ctypes.cast(handle, ctypes.c_void_p).value
 
 
-def _pci_address(handle: ctypes.c_void_p) -> str:
-    pci = pynvml.nvmlDeviceGetPciInfo(handle)
-    return f"{pci.domain:04x}:{pci.bus:02x}:{pci.device:02x}.0"
-
-
-def _numa_node(handle: ctypes.c_void_p) -> int:
-    """Return the node of the card's memory, -1 when the platform does not say."""
-    try:
-        scope = pynvml.NVML_AFFINITY_SCOPE_NODE
-        words = pynvml.nvmlDeviceGetMemoryAffinity(handle, NUMA_WORDS, scope)
-    except pynvml.NVMLError as error:
-        if error.value not in UNSUPPORTED:
-            raise
-        return -1
-    mask: int = sum(int(word) << (64 * place) for place, word in enumerate(words))
-    return (mask & -mask).bit_length() - 1
-
-
-def _recovery_action(handle: ctypes.c_void_p) -> int | None:
+def _recovery_action(handle: Handle) -> int | None:
     """Return what the driver asks for; `None` when this driver cannot say."""
-    try:
-        fields = pynvml.nvmlDeviceGetFieldValues(
-            handle, [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION]
-        )
-    except pynvml.NVMLError as error:
-        if error.value not in UNSUPPORTED:
-            raise
-        return None
-    if fields[0].nvmlReturn != pynvml.NVML_SUCCESS:
-        return None
-    return int(fields[0].value.uiVal)
+    asked = [pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION]
+    fields = told(None, pynvml.nvmlDeviceGetFieldValues, handle, asked)
+    return None if fields is None else field_value(fields[0])

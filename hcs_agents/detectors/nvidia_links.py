@@ -5,13 +5,14 @@ card counts for that pair. A link to an NVSwitch counts for every pair of cards 
 full width: the switches do not block.
 """
 
-import ctypes
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pynvml
 
-from hcs_bus.names import DeviceId
+from hcs_agents.detectors.nvidia_calls import Handle, unless_lost
+from hcs_bus.names import DeviceId, LinkType
 
 NO_SUCH_LINK = (
     pynvml.NVML_ERROR_NOT_SUPPORTED,
@@ -22,23 +23,34 @@ NO_SUCH_LINK = (
 SWITCH = ""  # stands for all NVSwitches where otherwise the peer's PCI address stands
 
 
-def nvlinks(handles: Mapping[DeviceId, ctypes.c_void_p]) -> dict[DeviceId, dict[DeviceId, int]]:
-    """Return for each card its peers and the lanes that are up."""
-    at = {_bus_id(pynvml.nvmlDeviceGetPciInfo(handle)): d for d, handle in handles.items()}
+@dataclass(frozen=True, kw_only=True)
+class Wire:
+    """What connects a pair of cards."""
+
+    type: LinkType
+    lanes: int  # that are up
+
+
+def nvlinks(handles: Mapping[DeviceId, Handle]) -> dict[DeviceId, dict[DeviceId, Wire]]:
+    """Return for each card its peers and how it reaches them."""
+    at: dict[str, DeviceId] = {}
+    for device_id, handle in handles.items():
+        with unless_lost():
+            at[_bus_id(pynvml.nvmlDeviceGetPciInfo(handle))] = device_id
     ends = {device_id: _remote_ends(handle) for device_id, handle in handles.items()}
-    lanes: dict[DeviceId, dict[DeviceId, int]] = {device_id: {} for device_id in handles}
+    wires: dict[DeviceId, dict[DeviceId, Wire]] = {device_id: {} for device_id in handles}
     for device_id, counted in ends.items():
-        for bus_id, count in counted.items():
+        for bus_id, lanes in counted.items():
             if bus_id in at:
-                lanes[device_id][at[bus_id]] = count
+                wires[device_id][at[bus_id]] = Wire(type=LinkType.NVLINK, lanes=lanes)
         for peer in handles:
             through = min(counted[SWITCH], ends[peer][SWITCH])
             if peer != device_id and through > 0:
-                lanes[device_id][peer] = through
-    return lanes
+                wires[device_id][peer] = Wire(type=LinkType.NVSWITCH, lanes=through)
+    return wires
 
 
-def _remote_ends(handle: ctypes.c_void_p) -> Counter[str]:
+def _remote_ends(handle: Handle) -> Counter[str]:
     ends: Counter[str] = Counter()
     for link in range(pynvml.NVML_NVLINK_MAX_LINKS):
         try:

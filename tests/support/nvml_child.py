@@ -2,11 +2,16 @@
 
 import ctypes
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import msgspec
 import pynvml
+
+from hcs_agents.simulation.scenario import ScenarioFile
 
 READ_S = 2.0
 
@@ -59,5 +64,45 @@ def halves() -> dict[str, int]:
     return {"reads": reads, "wrong": wrong, "versions": len(seen)}
 
 
+def questions() -> dict[str, int | list[int]]:
+    """Return the codes of wrong questions to card 0, and of a driver that goes and comes back."""
+    library = ctypes.CDLL("libnvidia-ml.so.1")
+    scenario = ScenarioFile(Path(os.environ["HCS_SIM_SCENARIO"]))
+    pynvml.nvmlInit()
+    card = pynvml.nvmlDeviceGetHandleByIndex(0)
+    versionless = pynvml.c_nvmlTemperature_v1_t()
+    seen: dict[str, int | list[int]] = {
+        "no such clock": code_of(lambda: pynvml.nvmlDeviceGetClockInfo(card, 4)),
+        "video clock": code_of(lambda: pynvml.nvmlDeviceGetClockInfo(card, 3)),
+        "no such sensor": code_of(lambda: pynvml.nvmlDeviceGetTemperature(card, 1)),
+        "wrong version": library.nvmlDeviceGetTemperatureV(card, ctypes.byref(versionless)),
+        "no pointer": library.nvmlDeviceGetPowerUsage(card, None),
+        "no firmware": code_of(lambda: pynvml.nvmlDeviceGetVbiosVersion(card)),
+    }
+    far = pynvml.nvmlDeviceGetHandleByIndex(1)
+    _put_on_node(scenario, number=1, numa=2)
+    seen["mask too short"] = code_of(lambda: pynvml.nvmlDeviceGetCpuAffinity(far, 1))
+    fields = (pynvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL, pynvml.NVML_FI_DEV_MEMORY_TEMP)
+    seen["types"] = [
+        field.valueType for field in pynvml.nvmlDeviceGetFieldValues(card, list(fields))
+    ]
+    scenario.update(lambda s: msgspec.structs.replace(s, drivers_down="nvidia"))
+    seen["driver gone"] = code_of(lambda: pynvml.nvmlDeviceGetName(card))
+    seen["init without driver"] = library.nvmlInitWithFlags(0)
+    scenario.update(lambda s: msgspec.structs.replace(s, drivers_down=""))
+    seen["driver back"] = code_of(lambda: pynvml.nvmlDeviceGetName(card))
+    seen["end"] = library.nvmlShutdown()
+    seen["init"] = library.nvmlInitWithFlags(0)
+    seen["after init"] = code_of(lambda: pynvml.nvmlDeviceGetName(card))
+    return seen
+
+
+def _put_on_node(scenario: ScenarioFile, *, number: int, numa: int) -> None:
+    devices = list(scenario.read().devices)
+    devices[number] = msgspec.structs.replace(devices[number], numa=numa)
+    scenario.update(lambda s: msgspec.structs.replace(s, devices=tuple(devices)))
+
+
 if __name__ == "__main__":
-    print(json.dumps({"codes": codes, "halves": halves}[sys.argv[1]]()), flush=True)
+    ask = {"codes": codes, "halves": halves, "questions": questions}
+    print(json.dumps(ask[sys.argv[1]]()), flush=True)

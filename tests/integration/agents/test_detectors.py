@@ -31,7 +31,7 @@ def test_eight_nvidia_cards_are_seen_with_their_nvlink_fabric(
     peers = {link.peer for link in first.links}
     assert peers == {device.device_id for device in devices[1:]}
     assert {(x.type, x.lanes, x.bandwidth_gbytes_s) for x in first.links} == {
-        (LinkType.NVLINK, 12, 600.0)
+        (LinkType.NVSWITCH, 12, 600.0)
     }
 
 

@@ -1,0 +1,142 @@
+"""What a Cambricon card does at the moment, as CNDev tells it.
+
+There is one function per quantity, and an older one behind some that drivers of version 5 have. No
+function tells how busy a card's memory is.
+"""
+
+from hcs_agents.detectors import cambricon_abi as abi
+from hcs_agents.detectors.calls import celsius, percent, positive
+from hcs_agents.detectors.cambricon_scan import memory_of
+from hcs_agents.detectors.port import Counters, Reading
+from hcs_bus.events import DeviceSample, ThrottleReason
+from hcs_bus.names import DeviceId
+
+THROTTLES = (
+    (("tdp", "power_setting"), ThrottleReason.POWER),
+    (("thermal_slowdown",), ThrottleReason.THERMAL),
+    (("power_brake",), ThrottleReason.HARDWARE),
+    (("clock_setting", "frequency_locked"), ThrottleReason.OTHER),
+)
+
+
+class Sampler:
+    """Reads cards of one loaded library; how many ports a card has is asked once."""
+
+    def __init__(self, cndev: abi.Cndev) -> None:
+        self._cndev = cndev
+        self._ports: dict[int, int] = {}  # by handle
+
+    def read(self, device_id: DeviceId, handle: int) -> Reading | None:
+        """Return what a card does; `None` when it does not answer."""
+        cndev = self._cndev
+        temperature, memory_temperature = _temperatures(cndev, handle)
+        core_clock, memory_clock = _clocks(cndev, handle)
+        generation, width = _link(cndev, handle)
+        power_watts, reasons = _power_watts(cndev, handle), _throttle_reasons(cndev, handle)
+        utilization, counters = _utilization(cndev, handle), self._counters(handle)
+        # Asked last: a card that went away meanwhile is left out, not told of half.
+        memory = memory_of(cndev, handle)
+        if memory is None:
+            return None
+        sample = DeviceSample(
+            device_id=device_id,
+            utilization_percent=utilization,
+            vram_used_bytes=memory[1],
+            power_watts=power_watts,
+            temperature_celsius=temperature,
+            memory_temperature_celsius=memory_temperature,
+            core_clock_mhz=core_clock,
+            memory_clock_mhz=memory_clock,
+            throttle_reasons=reasons,
+            pcie_generation=generation,
+            pcie_width=width,
+        )
+        return Reading(sample=sample, counters=counters)
+
+    def _counters(self, handle: int) -> Counters:
+        corrected, uncorrected = _memory_errors(self._cndev, handle)
+        replays = abi.PcieReplays()
+        known = self._cndev.fill("cndevGetPcieReplayCounter", replays, handle)
+        return Counters(
+            ecc_corrected=corrected,
+            ecc_uncorrected=uncorrected,
+            pcie_replays=int(replays.counter) if known else None,
+            link_errors=self._link_errors(handle),
+        )
+
+    def _link_errors(self, handle: int) -> int | None:
+        """Return the errors of all ports that count them; `None` when none does."""
+        if not self._ports.get(handle):
+            self._ports[handle] = self._cndev.port_count(handle)
+        counts = [_port_errors(self._cndev, handle, port) for port in range(self._ports[handle])]
+        known = [count for count in counts if count is not None]
+        return sum(known) if known else None
+
+
+def _utilization(cndev: abi.Cndev, handle: int) -> float | None:
+    info = abi.Utilization()
+    known = cndev.fill("cndevGetDeviceUtilizationInfo", info, handle)
+    return percent(info.average_core) if known else None
+
+
+def _power_watts(cndev: abi.Cndev, handle: int) -> float | None:
+    power: abi.PowerV2 | abi.Power = abi.PowerV2()
+    if not cndev.fill("cndevGetDevicePowerInfo", power, handle):
+        power = abi.Power()
+        if not cndev.fill("cndevGetPowerInfo", power, handle):
+            return None
+    return power.usage if power.usage >= 0 else None
+
+
+def _temperatures(cndev: abi.Cndev, handle: int) -> tuple[float | None, float | None]:
+    """Return what the chip and its memory have; a card without a sensor in the chip has a board."""
+    info = abi.Temperature()
+    if not cndev.fill("cndevGetTemperatureInfo", info, handle):
+        return None, None
+    return celsius(info.chip or info.board), celsius(info.memory)
+
+
+def _clocks(cndev: abi.Cndev, handle: int) -> tuple[int | None, int | None]:
+    info = abi.Frequency()
+    if not cndev.fill("cndevGetFrequencyInfo", info, handle):
+        return None, None
+    return positive(info.board), positive(info.ddr)
+
+
+def _throttle_reasons(cndev: abi.Cndev, handle: int) -> tuple[ThrottleReason, ...]:
+    info = abi.ThrottleReasons()
+    if not cndev.fill("cndevGetPerformanceThrottleReason", info, handle):
+        return ()
+    return tuple(
+        reason for names, reason in THROTTLES if any(getattr(info, name) == 1 for name in names)
+    )
+
+
+def _link(cndev: abi.Cndev, handle: int) -> tuple[int | None, int | None]:
+    link = abi.PciLink()
+    if not cndev.fill("cndevGetCurrentPCIInfo", link, handle):
+        return None, None
+    return positive(link.speed), positive(link.width)
+
+
+def _memory_errors(cndev: abi.Cndev, handle: int) -> tuple[int | None, int | None]:
+    """Return the corrected and the uncorrected errors since the driver was loaded."""
+    new, old = abi.MemoryErrors(), abi.EccInfo()
+    if cndev.fill("cndevGetMemEccCounter", new, handle):
+        return (
+            new.volatile_sram_single + new.volatile_dram_single,
+            new.volatile_sram_double + new.volatile_sram_parity + new.volatile_dram_double,
+        )
+    if cndev.fill("cndevGetECCInfo", old, handle):
+        return old.corrected, old.uncorrected
+    return None, None
+
+
+def _port_errors(cndev: abi.Cndev, handle: int, port: int) -> int | None:
+    """Return what went wrong on a port; what its FEC put right is everyday life on such a wire."""
+    new, old = abi.LinkErrors(), abi.LinkCounters()
+    if cndev.fill("cndevGetMLULinkErrorCounter", new, handle, port):
+        return int(new.fec_uncorrected + new.received_bad + new.sent_bad)
+    if cndev.fill("cndevGetMLULinkCounter", old, handle, port):
+        return int(old.replays + old.crc24 + old.crc32)
+    return None

@@ -1,0 +1,108 @@
+"""What an Ascend chip does at the moment, and what its driver counts, in eight calls.
+
+DCMI says nothing of the PCIe link's speed and width, nor why a clock is low: those stay unknown.
+It counts ECC errors since the start and over the chip's life; the former are read, as with every
+vendor.
+"""
+
+import ctypes
+from collections.abc import Hashable
+from typing import TypeVar
+
+from hcs_agents.detectors import huawei_abi as abi
+from hcs_agents.detectors.calls import celsius, percent, positive
+from hcs_agents.detectors.huawei_scan import BYTES_PER_MB, Chip
+from hcs_agents.detectors.port import Counters, Reading
+from hcs_bus.events import DeviceSample
+from hcs_bus.names import DeviceId
+
+UNITS_PER_WATT = 10  # power comes in tenths
+
+Structure = TypeVar("Structure", bound=ctypes.Structure)
+
+
+class HuaweiSampler:
+    """Reads samples through one opened library; it remembers what each chip cannot tell."""
+
+    def __init__(self) -> None:
+        self._refused: dict[DeviceId, set[Hashable]] = {}
+
+    def read(self, dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip) -> Reading | None:
+        """Return a chip's reading, `None` when it does not answer."""
+        asked = _Questions(dcmi, chip, self._refused.setdefault(device_id, set()))
+        try:
+            reading = Reading(sample=_sample(asked, device_id), counters=_counters(asked))
+        except _GoneError:
+            return None
+        return reading if asked.answered else None
+
+
+class _GoneError(Exception):
+    """There is no such chip any more."""
+
+
+class _Questions:
+    """Questions to one chip that come again and again: what it cannot tell is not asked twice."""
+
+    def __init__(self, dcmi: abi.Dcmi, chip: Chip, refused: set[Hashable]) -> None:
+        self._dcmi = dcmi
+        self._chip = chip
+        self._refused = refused  # kept by the caller
+        self.answered = False  # at least one
+
+    def number(self, function: str, *arguments: int) -> int | None:
+        """Return a number of 32 bits; all of those are signed or small."""
+        out = ctypes.c_int()
+        return out.value if self._ask((function, *arguments), ctypes.byref(out)) else None
+
+    def structure(self, out: Structure, function: str, *arguments: int) -> Structure | None:
+        """Return `out`, filled in."""
+        return out if self._ask((function, *arguments), ctypes.byref(out)) else None
+
+    def info(self, out: Structure, main_cmd: int, sub_cmd: int) -> Structure | None:
+        """Return `out`, filled in by the function that has a command for everything else."""
+        question = ("dcmi_get_device_info", main_cmd, sub_cmd)
+        size = ctypes.c_uint(ctypes.sizeof(out))
+        return out if self._ask(question, ctypes.byref(out), ctypes.byref(size)) else None
+
+    def _ask(self, question: tuple[str, *tuple[int, ...]], *pointers: object) -> bool:
+        if question in self._refused:
+            return False
+        function, *arguments = question
+        result = self._dcmi.call(function, *self._chip.place, *arguments, *pointers)
+        if result in abi.GONE:
+            raise _GoneError
+        if result in abi.UNSUPPORTED:
+            self._refused.add(question)
+        self.answered |= result == abi.OK
+        return result == abi.OK
+
+
+def _sample(asked: _Questions, device_id: DeviceId) -> DeviceSample:
+    power = asked.number("dcmi_get_device_power_info")
+    hbm = asked.structure(abi.HbmInfo(), "dcmi_get_device_hbm_info")
+    return DeviceSample(
+        device_id=device_id,
+        utilization_percent=percent(
+            asked.number("dcmi_get_device_utilization_rate", abi.UTILIZATION_AICORE)
+        ),
+        memory_utilization_percent=percent(None if hbm is None else hbm.bandwith_util_rate),
+        vram_used_bytes=None if hbm is None else int(hbm.memory_usage) * BYTES_PER_MB,
+        power_watts=None if power is None or power < 0 else power / UNITS_PER_WATT,
+        temperature_celsius=celsius(asked.number("dcmi_get_device_temperature")),
+        memory_temperature_celsius=celsius(None if hbm is None else hbm.temp),
+        core_clock_mhz=positive(asked.number("dcmi_get_device_frequency", abi.FREQ_AICORE_CURRENT)),
+        memory_clock_mhz=positive(None if hbm is None else hbm.freq),
+    )
+
+
+def _counters(asked: _Questions) -> Counters:
+    ecc = asked.structure(abi.EccAnswer(), "dcmi_get_device_ecc_info", abi.DEVICE_TYPE_HBM)
+    pcie = asked.info(abi.PcieErrors(), abi.MAIN_CMD_PCIE, abi.PCIE_CMD_ERRORS)
+    hccs = asked.info(abi.HccsStatistics(), abi.MAIN_CMD_HCCS, abi.HCCS_CMD_STATISTICS)
+    return Counters(
+        ecc_corrected=None if ecc is None else int(ecc.info.single_bit_error_cnt),
+        ecc_uncorrected=None if ecc is None else int(ecc.info.double_bit_error_cnt),
+        pcie_replays=None if pcie is None else int(pcie.retry_cnt),
+        link_errors=None if hccs is None else sum(hccs.crc_err_cnt) + sum(hccs.retry_cnt),
+    )

@@ -1,0 +1,125 @@
+"""NVML calls as the detector's modules make them, and what a refusal means.
+
+A card that has fallen off the bus and a session that is over end whatever was being read. Any other
+refusal concerns the one value that was asked for: this driver, or this card, does not tell it.
+"""
+
+import contextlib
+import ctypes
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TypeAlias, TypeVar
+
+import pynvml
+
+from hcs_agents.detectors.port import LibraryBrokenError
+
+UNSUPPORTED = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
+ENDS_READING = (
+    pynvml.NVML_ERROR_GPU_IS_LOST,
+    pynvml.NVML_ERROR_UNINITIALIZED,
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+)
+FIELD_MEMBERS = {
+    pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+    pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    pynvml.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
+}
+"""Which member of a field value's union the driver has written; the others may hold anything."""
+
+Handle: TypeAlias = ctypes.c_void_p
+Value = TypeVar("Value")
+
+
+@contextlib.contextmanager
+def wrap_exceptions(what: str) -> Iterator[None]:
+    """Let what NVML refuses look as the port says."""
+    try:
+        yield
+    except pynvml.NVMLError as error:
+        raise LibraryBrokenError(f"NVML {what}: {error}") from error
+
+
+@contextlib.contextmanager
+def unless_lost() -> Iterator[None]:
+    """Leave the block when the card falls off the bus; the detector's checks tell about it."""
+    try:
+        yield
+    except pynvml.NVMLError as error:
+        if error.value != pynvml.NVML_ERROR_GPU_IS_LOST:
+            raise
+
+
+def told(default: Value, function: Callable[..., Value], *arguments: object) -> Value:
+    """Return what NVML answers, or `default` when it does not tell this."""
+    try:
+        return function(*arguments)
+    except pynvml.NVMLError as error:
+        if error.value in ENDS_READING:
+            raise
+        return default
+
+
+def field_value(field: "pynvml.c_nvmlFieldValue_t") -> int | None:
+    """Return one result of `nvmlDeviceGetFieldValues`; `None` when it is not told."""
+    if field.nvmlReturn in ENDS_READING:
+        raise pynvml.NVMLError(field.nvmlReturn)
+    member = FIELD_MEMBERS.get(field.valueType)
+    if field.nvmlReturn != pynvml.NVML_SUCCESS or member is None:
+        return None
+    return int(getattr(field.value, member))
+
+
+class Questions:
+    """Questions to one card that come again and again: what it cannot tell is not asked twice."""
+
+    def __init__(self, handle: Handle, refused: set[Hashable]) -> None:
+        self._handle = handle
+        self._refused = refused  # kept by the caller
+
+    def ask(self, function: Callable[..., Value], *arguments: int) -> Value | None:
+        """Return NVML's answer, or `None`."""
+        question = (function.__name__, *arguments)
+        if question in self._refused:
+            return None
+        try:
+            return function(self._handle, *arguments)
+        except pynvml.NVMLError as error:
+            if error.value in ENDS_READING:
+                raise
+            if error.value in UNSUPPORTED:
+                self._refused.add(question)
+            return None
+
+    def ask_first(
+        self, functions: tuple[Callable[..., Value], ...], *arguments: int
+    ) -> Value | None:
+        """Return the answer of the first of several names of one question that the driver knows."""
+        for function in functions:
+            answer = self.ask(function, *arguments)
+            if answer is not None:
+                return answer
+        return None
+
+    def fields(self, ids: tuple[int, ...]) -> dict[int, int]:
+        """Return the field values that are told, in one call."""
+        wanted = [number for number in ids if number not in self._refused]
+        if not wanted:
+            return {}
+        fields = self.ask(_field_values, *wanted) or ()
+        values = {}
+        for number, field in zip(wanted, fields, strict=False):
+            value = field_value(field)
+            if value is not None:
+                values[number] = value
+            elif field.nvmlReturn in (*UNSUPPORTED, pynvml.NVML_ERROR_INVALID_ARGUMENT):
+                self._refused.add(number)  # an old driver calls a newer field invalid
+        return values
+
+
+def _field_values(handle: Handle, *ids: int) -> "Sequence[pynvml.c_nvmlFieldValue_t]":
+    fields: Sequence[pynvml.c_nvmlFieldValue_t] = pynvml.nvmlDeviceGetFieldValues(handle, list(ids))
+    return fields

@@ -1,0 +1,115 @@
+"""What an NVIDIA card does at the moment, and what its driver counts, in ten calls.
+
+Whatever is a field of `nvmlDeviceGetFieldValues` comes with that one call. Memory that the driver
+keeps for itself counts as used: nobody else can have it.
+"""
+
+import ctypes
+from collections.abc import Hashable
+
+import pynvml
+
+from hcs_agents.detectors.calls import celsius, percent, positive
+from hcs_agents.detectors.nvidia_calls import Handle, Questions
+from hcs_agents.detectors.port import Counters, Reading
+from hcs_bus.events import DeviceSample, ThrottleReason
+from hcs_bus.names import DeviceId
+
+MILLIWATTS_PER_WATT = 1000
+
+LINK_ERRORS = (
+    pynvml.NVML_FI_DEV_NVLINK_CRC_FLIT_ERROR_COUNT_TOTAL,
+    pynvml.NVML_FI_DEV_NVLINK_CRC_DATA_ERROR_COUNT_TOTAL,
+    pynvml.NVML_FI_DEV_NVLINK_REPLAY_ERROR_COUNT_TOTAL,
+    pynvml.NVML_FI_DEV_NVLINK_RECOVERY_ERROR_COUNT_TOTAL,
+)
+FIELDS = (
+    pynvml.NVML_FI_DEV_MEMORY_TEMP,
+    pynvml.NVML_FI_DEV_ECC_SBE_VOL_TOTAL,
+    pynvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL,
+    pynvml.NVML_FI_DEV_PCIE_REPLAY_COUNTER,
+    *LINK_ERRORS,
+)
+TEMPERATURE = (pynvml.nvmlDeviceGetTemperatureV, pynvml.nvmlDeviceGetTemperature)
+CLOCK_REASONS = (
+    pynvml.nvmlDeviceGetCurrentClocksEventReasons,
+    pynvml.nvmlDeviceGetCurrentClocksThrottleReasons,
+)
+"""Newer and older names of the same question."""
+
+POWER_BITS = pynvml.nvmlClocksEventReasonSwPowerCap
+THERMAL_BITS = pynvml.nvmlClocksEventReasonSwThermalSlowdown
+HARDWARE_BITS = (
+    pynvml.nvmlClocksEventReasonHwSlowdown
+    | pynvml.nvmlClocksEventReasonHwThermalSlowdown
+    | pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown
+)
+IDLE_BITS = pynvml.nvmlClocksEventReasonGpuIdle  # low clocks because there is nothing to do
+TOLD_APART = POWER_BITS | THERMAL_BITS | HARDWARE_BITS | IDLE_BITS
+
+
+class NvidiaSampler:
+    """Reads samples of one NVML session; it remembers what each card cannot tell."""
+
+    def __init__(self) -> None:
+        self._refused: dict[DeviceId, set[Hashable]] = {}
+
+    def read(self, device_id: DeviceId, handle: Handle) -> Reading:
+        """Return a card's reading.
+
+        Raises:
+            pynvml.NVMLError: the card is lost, or the session is over.
+        """
+        card = Questions(handle, self._refused.setdefault(device_id, set()))
+        utilization = card.ask(pynvml.nvmlDeviceGetUtilizationRates)
+        memory = card.ask(pynvml.nvmlDeviceGetMemoryInfo)
+        power_mw = card.ask(pynvml.nvmlDeviceGetPowerUsage)
+        temperature = card.ask_first(TEMPERATURE, pynvml.NVML_TEMPERATURE_GPU)
+        fields = card.fields(FIELDS)
+        memory_temperature = fields.get(pynvml.NVML_FI_DEV_MEMORY_TEMP)
+        return Reading(
+            sample=DeviceSample(
+                device_id=device_id,
+                utilization_percent=percent(utilization and utilization.gpu),
+                memory_utilization_percent=percent(utilization and utilization.memory),
+                vram_used_bytes=memory and int(memory.used),
+                power_watts=None if power_mw is None else power_mw / MILLIWATTS_PER_WATT,
+                temperature_celsius=celsius(_signed(temperature)),
+                memory_temperature_celsius=celsius(_signed(memory_temperature)),
+                core_clock_mhz=positive(
+                    card.ask(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM)
+                ),
+                memory_clock_mhz=positive(
+                    card.ask(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_MEM)
+                ),
+                throttle_reasons=_reasons(card.ask_first(CLOCK_REASONS) or 0),
+                pcie_generation=positive(card.ask(pynvml.nvmlDeviceGetCurrPcieLinkGeneration)),
+                pcie_width=positive(card.ask(pynvml.nvmlDeviceGetCurrPcieLinkWidth)),
+            ),
+            counters=_counters(fields),
+        )
+
+
+def _counters(fields: dict[int, int]) -> Counters:
+    of_links = [fields[number] for number in LINK_ERRORS if number in fields]
+    return Counters(
+        ecc_corrected=fields.get(pynvml.NVML_FI_DEV_ECC_SBE_VOL_TOTAL),
+        ecc_uncorrected=fields.get(pynvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL),
+        pcie_replays=fields.get(pynvml.NVML_FI_DEV_PCIE_REPLAY_COUNTER),
+        link_errors=sum(of_links) if of_links else None,
+    )
+
+
+def _reasons(bits: int) -> tuple[ThrottleReason, ...]:
+    told = (
+        (ThrottleReason.POWER, bits & POWER_BITS),
+        (ThrottleReason.THERMAL, bits & THERMAL_BITS),
+        (ThrottleReason.HARDWARE, bits & HARDWARE_BITS),
+        (ThrottleReason.OTHER, bits & ~TOLD_APART),
+    )
+    return tuple(reason for reason, present in told if present)
+
+
+def _signed(value: int | None) -> int | None:
+    """Return a temperature, some of which NVML says as unsigned numbers."""
+    return None if value is None else ctypes.c_int(value).value
