@@ -298,6 +298,7 @@ class Agent:
             severity=severity,
             state=signal.state,
             detail=signal.detail,
+            lasting=signal.lasting,
         )
         remembered = RememberedFault(vendor=vendor, device_id=signal.device_id, code=signal.code)
         if signal.state is FaultState.RAISED and signal.lasting:
@@ -339,6 +340,8 @@ class Agent:
         while True:
             now_s = time.monotonic()
             await asyncio.sleep(next_multiple(now_s - lag_s, interval_s) + lag_s - now_s)
+            if self._fingerprint is None:
+                continue  # nobody knows these cards yet; what they count is kept
             samples = self._node.take_samples(interval_s=interval_s)
             if samples is not None:
                 self.publish(samples)

@@ -5,7 +5,8 @@ after a power cut is a problem that SQLite has solved. The spool gives each even
 `<node>/<incarnation>/<n>`: `incarnation` is the spool's own, so ids go on across agent restarts
 and start anew, never repeating, when the spool was lost. A full spool drops the oldest events that
 the next ones supersede (samples, heartbeats, usage), never faults, and counts what it dropped; so
-does one whose disk is full.
+does one whose disk is full. Its file sets some room aside, so that a disk that others fill does not
+keep a fault from the bus.
 """
 
 import contextlib
@@ -22,6 +23,8 @@ from hcs_bus.events import Fact, Heartbeat, Quota, Samples
 from hcs_bus.names import NodeName
 
 DROPPED_FOR_ONE_MAX = 64  # entries given up for the room of one: a fingerprint is that large
+RESERVED_BYTES = 1024**2  # about a thousand faults
+LOG_PAGES = 128  # of 4 KiB: the write-ahead log begins anew well within what is set aside
 SPOOL_ENTRIES_MAX = 100_000  # about 60 MB; three days of heartbeats and usage of a busy node
 
 SCHEMA = """
@@ -47,7 +50,12 @@ class Spool:
     """The queue of one node's events, on disk. Not thread-safe: one event loop owns it."""
 
     def __init__(
-        self, directory: Path, *, node: NodeName, entries_max: int = SPOOL_ENTRIES_MAX
+        self,
+        directory: Path,
+        *,
+        node: NodeName,
+        entries_max: int = SPOOL_ENTRIES_MAX,
+        reserved_bytes: int = RESERVED_BYTES,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._node = node
@@ -55,7 +63,9 @@ class Spool:
         self._database = sqlite3.connect(directory / "spool.sqlite", isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
+        self._database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         self._database.executescript(SCHEMA)
+        self._set_room_aside(reserved_bytes)
         self._incarnation = self._load_incarnation()
         self._length: int = self._scalar("SELECT count(*) FROM entry")
 
@@ -73,15 +83,17 @@ class Spool:
         Raises:
             SpoolFullError: full, and nothing in it may be dropped; or the disk refuses.
         """
-        if self._length >= self._entries_max:
-            self._drop_oldest()
+        if self._length >= self._entries_max and not self._drop_oldest():
+            raise SpoolFullError(
+                f"spool of {self._node} holds {self._length} events and none may be dropped"
+            )
         for _ in range(DROPPED_FOR_ONE_MAX):
             try:
                 return self._insert(fact)
             except SpoolFullError:
-                if is_superseded(fact):  # not worth an older one, which waits for longer
+                # The disk is full. A fact that is superseded itself is not worth an older one.
+                if is_superseded(fact) or not self._drop_oldest():
                     raise
-                self._drop_oldest()
         return self._insert(fact)
 
     def pending(self, limit: int, *, without: Collection[int] = ()) -> list[SpoolEntry]:
@@ -113,6 +125,16 @@ class Spool:
         """Close the file; everything appended is on disk already."""
         self._database.close()
 
+    def _set_room_aside(self, size_bytes: int) -> None:
+        """Let the file and its log grow: neither shrinks again before the spool is closed."""
+        with contextlib.suppress(sqlite3.OperationalError):  # a disk that is full already
+            self._database.execute("CREATE TABLE IF NOT EXISTS reserved (room BLOB)")
+            self._database.execute("INSERT INTO reserved VALUES (zeroblob(?))", (size_bytes,))
+            # Before the pages are freed: what is free is not written, and so not given blocks.
+            self._database.execute("PRAGMA wal_checkpoint(RESTART)")
+            self._database.execute("DELETE FROM reserved")
+            self._database.execute("PRAGMA wal_checkpoint(RESTART)")
+
     def _load_incarnation(self) -> str:
         row = self._database.execute("SELECT incarnation FROM identity").fetchone()
         if row is not None:
@@ -134,24 +156,23 @@ class Spool:
         self._length += 1
         return message
 
-    def _drop_oldest(self) -> None:
+    def _drop_oldest(self) -> bool:
+        """Give up the oldest entry that may be; false when none may."""
         with self._writing() as database:
             cursor = database.execute(
                 "DELETE FROM entry WHERE n = (SELECT min(n) FROM entry WHERE superseded = 1)"
             )
             if cursor.rowcount == 0:
-                raise SpoolFullError(
-                    f"spool of {self._node} holds {self._length} events and none may be dropped"
-                )
+                return False
             self._length -= 1
             database.execute("UPDATE identity SET dropped = dropped + 1")
+        return True
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """Write; a statement that the disk refuses has changed nothing.
 
-        A log that cannot grow can still be folded into the file, and begins anew in the space it
-        has: that is the room in which a full disk's spool goes on.
+        A log that cannot grow is folded into the file, and begins anew in the space it has.
         """
         try:
             yield self._database

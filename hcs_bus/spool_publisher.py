@@ -1,8 +1,9 @@
 """The way of a fact to the bus: into the spool, from there to the bus, out of the spool.
 
-What is oldest is published first, dropped on acknowledgement, and tried again without one. While
-the spool has no room, facts that nothing supersedes wait in memory, in order, and are tried again
-with each new fact and each acknowledgement; the others are dropped and counted.
+What is oldest is published first, dropped on acknowledgement, and tried again without one; what the
+bus refuses for ever is said aloud and counted. While the spool has no room, facts that nothing
+supersedes wait in memory, in order, and are tried again with each new fact and each
+acknowledgement; the others are dropped and counted.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import structlog
 
 from hcs_bus.errors import SpoolFullError
 from hcs_bus.events import Fact
-from hcs_bus.port import Bus
+from hcs_bus.port import Bus, PublishRefused
 from hcs_bus.spool import Spool, is_superseded
 
 LOG = structlog.get_logger()
@@ -42,7 +43,7 @@ class SpoolPublisher:
 
     @property
     def dropped(self) -> int:
-        """Events given up for want of room, on disk or on the way there."""
+        """Events given up: for want of room, on disk or on the way there, or refused by the bus."""
         return self._spool.dropped + self._unkept
 
     def publish(self, fact: Fact) -> bool:
@@ -68,22 +69,28 @@ class SpoolPublisher:
                 retry_s = min(retry_s * 2, RETRY_S_MAX)
 
     async def flush_once(self, bus: Bus) -> bool:
-        """Publish one batch; false when the bus or the disk took none of it."""
+        """Publish one batch; false when the bus took none of it."""
         # Cleared before reading: an append that comes after the read sets it again.
         self._work.clear()
         entries = self._spool.pending(BATCH_ENTRIES_MAX, without=self._unforgotten)
-        if not entries:
-            return True
-        acks = await bus.publish_many([entry.message for entry in entries])
-        stored = {entry.n for entry, ack in zip(entries, acks, strict=True) if ack is not None}
-        self._forget(stored)
+        results = await bus.publish_many([entry.message for entry in entries]) if entries else []
+        done = set()
+        for entry, result in zip(entries, results, strict=True):
+            if isinstance(result, PublishRefused):  # for ever: it must not hold up the others
+                self._unkept += 1
+                LOG.error("event_refused", id=entry.message.id, reason=result.reason)
+            if result is not None:
+                done.add(entry.n)
+        self._forget(done)
         self._spool_waiting()
         if len(self._spool) > len(self._unforgotten):
             self._work.set()
-        return bool(stored)
+        return bool(done) or not entries
 
-    def _forget(self, stored: set[int]) -> None:
-        self._unforgotten |= stored
+    def _forget(self, numbers: set[int]) -> None:
+        self._unforgotten |= numbers
+        if not self._unforgotten:
+            return
         try:
             self._spool.acknowledge(self._unforgotten)
         except SpoolFullError as error:

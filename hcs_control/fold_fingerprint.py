@@ -1,9 +1,12 @@
-"""Folds a node's fingerprint: the whole truth about its cards, so what it omits is gone."""
+"""Folds a node's fingerprint: the whole truth about its cards, so what it omits is gone.
+
+But for the cards of a vendor whose library is broken: it can tell nothing, so they stay.
+"""
 
 import msgspec
 
 from hcs_bus.errors import PoisonEventError
-from hcs_bus.events import DeviceFingerprint, Fingerprint
+from hcs_bus.events import DetectorState, DeviceFingerprint, Fingerprint
 from hcs_bus.names import NodeName, StreamSeq, Vendor
 from hcs_control.fleet import Fleet
 from hcs_control.rows import (
@@ -35,9 +38,11 @@ def fold_fingerprint(
         row = _device_row(fleet, seq, node, device)
         changes.extend(with_validity(fleet, seq, fact.at_ns, row))
         changes.extend(_link_changes(fleet, seq, device))
+    # A library that does not work cannot say that a card is gone.
+    mute = {report.vendor for report in fact.detectors if report.state is DetectorState.BROKEN}
     for device_id in sorted(fleet.device_ids_of_node.get(node, set()) - named):
         row = fleet.devices[device_id]
-        if row.present:
+        if row.present and row.vendor not in mute:
             absent = msgspec.structs.replace(row, seq=seq, present=False)
             changes.extend(with_validity(fleet, seq, fact.at_ns, absent))
     return changes + _nic_changes(fleet, seq, node, fact) + _profile_changes(fleet, seq, fact)

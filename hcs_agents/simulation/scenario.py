@@ -45,12 +45,8 @@ Flag = Annotated[int, msgspec.Meta(ge=0, le=1)]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 Throttle = Annotated[str, msgspec.Meta(pattern=r"^(|power|thermal|hardware|other)\Z")]
-Vendors = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^(|(nvidia|huawei|hygon|cambricon|mthreads)( (nvidia|huawei|hygon|cambricon|mthreads))*)\Z"
-    ),
-]
+_VENDOR = f"(?:{'|'.join(Vendor)})"
+Vendors = Annotated[str, msgspec.Meta(pattern=rf"^(|{_VENDOR}( {_VENDOR})*)\Z")]
 Number = Annotated[int, msgspec.Meta(ge=0, lt=DEVICES_MAX)]
 
 

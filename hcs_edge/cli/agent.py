@@ -31,6 +31,7 @@ from hcs_edge.cli.options import NATS_URL_TYPE, listen_option
 from hcs_edge.cli.runtime import EXIT_FAILED, configure_logging, run_service
 from hcs_edge.local.home import Home
 
+HEADINGS = ("VENDOR", "#", "MODEL", "VRAM FREE", "TEMP", "BUSY", "LINKS", "PCIE")
 DISTRIBUTION = "hetero-compute-router"
 NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
@@ -98,6 +99,7 @@ class NodeNameType(click.ParamType[NodeName]):
     help="How --once shows it.",
 )
 def agent(
+    *,
     node: NodeName,
     spool: Path | None,
     socket: Path | None,
@@ -189,7 +191,10 @@ def show(fingerprint: Fingerprint, samples: Samples | None, output: str) -> None
         click.echo(f"{nic.name}: {nic.link_layer}, {nic.rate_gbps:g} Gb/s, {state}")
     if fingerprint.devices:
         found = {} if samples is None else {one.device_id: one for one in samples.devices}
-        table = Table("card", "model", "VRAM", "free", "temp", "used", "links", "PCIe", "id")
+        table = Table(box=None)
+        for heading in HEADINGS:
+            table.add_column(heading, no_wrap=True)
+        table.add_column("ID", overflow="fold")
         for device in fingerprint.devices:
             table.add_row(*_row(device, found.get(device.device_id)))
         Console().print(table)
@@ -201,10 +206,10 @@ def _row(device: DeviceFingerprint, sample: DeviceSample | None) -> list[str]:
     free_bytes = None if now.vram_used_bytes is None else device.vram_bytes - now.vram_used_bytes
     kinds = sorted({link.type for link in device.links})
     return [
-        f"{device.vendor} {device.index}",
+        device.vendor,
+        str(device.index),
         device.model,
-        _gib(device.vram_bytes),
-        _gib(free_bytes),
+        f"{_gib(free_bytes)}/{_gib(device.vram_bytes)} GiB",
         _or_dash(now.temperature_celsius, "{:.0f} °C"),
         _or_dash(now.utilization_percent, "{:.0f} %"),
         f"{len(device.links)} {'/'.join(kinds)}" if kinds else "-",
@@ -223,7 +228,7 @@ def _pcie(device: DeviceFingerprint, sample: DeviceSample) -> str:
 
 
 def _gib(size_bytes: int | None) -> str:
-    return _or_dash(None if size_bytes is None else size_bytes / BYTES_PER_GIB, "{:.4g} GiB")
+    return _or_dash(None if size_bytes is None else size_bytes / BYTES_PER_GIB, "{:.4g}")
 
 
 def _or_dash(value: float | None, form: str) -> str:

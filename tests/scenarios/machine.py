@@ -328,7 +328,8 @@ def _sample(text: str) -> DeviceSample:
         case [name]:
             return DeviceSample(device_id=DeviceId(name))
         case [name, counter, growth] if counter in DeviceCounterRow.__struct_fields__:
-            return DeviceSample(device_id=DeviceId(name), **{counter: int(growth)})
+            fields = {"device_id": name, counter: int(growth)}
+            return msgspec.convert(fields, DeviceSample)
     raise ScenarioError(f"{text!r}: must be DEVICE[:ecc_corrected=2]")
 
 

@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from hcs_bus.events import Decision
+from hcs_control.fold_isolation import DeviceDecision
 from hcs_control.rows import (
     AllocationRow,
     AnyRow,
@@ -84,7 +84,7 @@ def _name(row_type: type[AnyRow], key: RowKey) -> str:
     return " ".join([*(word.lower() for word in words), *parts])
 
 
-def decision_line(decision: Decision) -> str:
+def decision_line(decision: DeviceDecision) -> str:
     """Return a decision with what it rests on."""
     kind = type(decision).__name__.lower()
     facts = " ".join(f"#{seq}" for seq in decision.fact_seqs)

@@ -1,9 +1,10 @@
 """Folds facts one by one as the projector does, without a bus or a store."""
 
-from hcs_bus.events import Decision, Fact
+from hcs_bus.events import Fact
 from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.fold import Folded, fold
+from hcs_control.fold_isolation import DeviceDecision
 from hcs_control.policy import Policy
 from hcs_control.rows import AnyRow, Change, RowKey
 from hcs_control.store.port import Batch, change_key
@@ -17,7 +18,7 @@ class Folding:
         self.policy = policy
         self.fleet = Fleet()
         self.seq = StreamSeq(0)
-        self.decisions: list[Decision] = []
+        self.decisions: list[DeviceDecision] = []
         self.changes: dict[tuple[type[AnyRow], RowKey], Change] = {}
         self._committed = StreamSeq(0)
 

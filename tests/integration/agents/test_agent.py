@@ -11,6 +11,7 @@ import pytest
 from hcs_agents import agent as agent_module
 from hcs_agents.agent import Agent, AgentError, AgentSettings
 from hcs_agents.detectors.port import FaultSignal, LibraryMissingError
+from hcs_agents.fault_memory import FaultMemory, RememberedFault
 from hcs_bus.envelope import decode_envelope, decode_fact
 from hcs_bus.errors import TransientError
 from hcs_bus.events import (
@@ -24,7 +25,7 @@ from hcs_bus.events import (
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import DeviceId, NodeName, Severity, StreamSeq, Vendor
 from hcs_bus.subjects import FACTS_STREAM
-from tests.support.detectors import ScriptedDetector, fingerprint_of
+from tests.support.detectors import ScriptedDetector, ThreadWorkers, fingerprint_of
 
 CARD = DeviceId("card-0")
 XID = FaultSignal(device_id=CARD, code="79", state=FaultState.RAISED)
@@ -90,7 +91,7 @@ async def running(
         heartbeat_interval_s=changed.get("heartbeat_interval_s", 3600.0),
         fingerprint_interval_s=changed.get("fingerprint_interval_s", 3600.0),
     )
-    one = Agent(settings, detectors, connect=connect)
+    one = Agent(settings, ThreadWorkers(detectors), connect=connect)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(one.run())
         try:
@@ -224,6 +225,19 @@ async def test_a_restarted_agent_repeats_faults_in_force_and_tells_of_their_end(
     assert last.active == ()
 
 
+async def test_a_hang_told_by_an_earlier_agent_is_this_ones_to_end_not_the_detectors(
+    scripted: ScriptedDetector, bus: MemoryBus, tmp_path: Path
+) -> None:
+    hang = RememberedFault(vendor=Vendor.NVIDIA, device_id=CARD, code="hang")
+    FaultMemory(tmp_path / "spool").add(hang)
+    async with running(tmp_path, bus, scripted) as at_work:
+        states = [await at_work.next(Fault), await at_work.next(Fault)]
+    told = [(fault.code, fault.state) for fault in states if isinstance(fault, Fault)]
+    assert told == [("hang", FaultState.RAISED), ("hang", FaultState.CLEARED)]
+    assert scripted.active == ()
+    assert list(FaultMemory(tmp_path / "spool")) == []
+
+
 async def test_an_occurrence_is_not_remembered(
     scripted: ScriptedDetector, bus: MemoryBus, tmp_path: Path
 ) -> None:
@@ -270,7 +284,7 @@ async def test_facts_wait_for_a_bus_that_is_not_there_yet(
         socket=tmp_path / "quota.sock",
         scan_interval_s=0.02,
     )
-    one = Agent(settings, [scripted], connect=connect)
+    one = Agent(settings, ThreadWorkers([scripted]), connect=connect)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(one.run())
         await Running(one, bus).next(Fingerprint)

@@ -1,14 +1,11 @@
 """`hcs agent` as a process on a real bus: killed, restarted, ended, and beside a second one."""
 
 import asyncio
-import contextlib
 import json
 import signal
 import socket
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,99 +13,25 @@ import pytest
 
 from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import ScenarioFile
-from hcs_bus.envelope import Envelope, decode_envelope, decode_fact
+from hcs_bus.envelope import Envelope
 from hcs_bus.events import Fact, Fault, FaultState, Fingerprint
 from hcs_bus.jetstream import JetStreamBus
 from hcs_bus.names import StreamSeq
-from hcs_bus.subjects import FACTS_STREAM
+from tests.support.agent_process import COMMAND, AgentStarter, read_until
 from tests.support.backend import Backend
 from tests.support.simulated import CHECKOUT, environment
 
 MakeNode = Callable[[str], ScenarioFile]
-START = StreamSeq(0)
-COMMAND = "from hcs_edge.cli.main import main; main()"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class AgentProcess:
-    """A running `hcs agent`."""
-
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
-        self.process = process
-        self.port = port
-
-    async def get(self, path: str) -> str:
-        """Return a page of its web server."""
-        return await asyncio.to_thread(self._get, path)
-
-    async def until_ready(self) -> None:
-        """Wait for `/readyz`."""
-        async with asyncio.timeout(20):
-            while True:
-                with contextlib.suppress(urllib.error.URLError):
-                    await self.get("/readyz")
-                    return
-                await asyncio.sleep(0.05)
-
-    def _get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-            return str(answer.read().decode())
 
 
 @pytest.fixture
-def start(
-    libraries: Path, backend: Backend, tmp_path: Path
-) -> Callable[[ScenarioFile], contextlib.AbstractAsyncContextManager[AgentProcess]]:
-    """Return a function that starts an agent on a node, with the same spool each time."""
-
-    @contextlib.asynccontextmanager
-    async def run(file: ScenarioFile) -> AsyncIterator[AgentProcess]:
-        port = free_port()
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", COMMAND, "agent", "--node", "mixed-0"),
-            *("--spool", str(tmp_path / "spool"), "--socket", str(tmp_path / "q.sock")),
-            *("--listen", f"127.0.0.1:{port}", "--heartbeat-interval-s", "0.2"),
-            cwd=CHECKOUT,
-            env=environment(libraries, file.path) | {"HCS_NATS_URL": backend.nats_url},
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            yield AgentProcess(process, port)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.communicate()
-
-    return run
-
-
-Start = Callable[[ScenarioFile], contextlib.AbstractAsyncContextManager[AgentProcess]]
-
-
-async def read_until(
-    bus: JetStreamBus, wanted: Callable[[Fact], bool], after: StreamSeq = START
-) -> tuple[list[tuple[Envelope, Fact]], StreamSeq]:
-    """Return what is on the bus behind `after`, up to the first wanted fact, and its position."""
-    follower = await bus.follow(FACTS_STREAM, after=after)
-    seen: list[tuple[Envelope, Fact]] = []
-    async with asyncio.timeout(30):
-        while not seen or not wanted(seen[-1][1]):
-            for record in await follower.fetch(limit=1, timeout_s=1):
-                after = record.seq
-                envelope = decode_envelope(record.payload)
-                seen.append((envelope, decode_fact(envelope)))
-    await follower.close()
-    return seen, after
+def start(libraries: Path, backend: Backend, tmp_path: Path) -> AgentStarter:
+    """Return what starts an agent on a node, with the same spool each time."""
+    return AgentStarter(libraries, backend.nats_url, tmp_path)
 
 
 async def test_a_killed_agent_loses_no_fault_and_repeats_no_id(
-    bus: JetStreamBus, start: Start, node_of: MakeNode
+    bus: JetStreamBus, start: AgentStarter, node_of: MakeNode
 ) -> None:
     file = node_of("mixed-0")
     after = StreamSeq(0)
@@ -137,7 +60,7 @@ async def test_a_killed_agent_loses_no_fault_and_repeats_no_id(
 
 
 async def test_both_vendors_are_in_one_fingerprint_and_a_pulled_card_leaves_it(
-    bus: JetStreamBus, start: Start, node_of: MakeNode
+    bus: JetStreamBus, start: AgentStarter, node_of: MakeNode
 ) -> None:
     file = node_of("mixed-0")
     async with start(file):
@@ -160,7 +83,7 @@ async def test_both_vendors_are_in_one_fingerprint_and_a_pulled_card_leaves_it(
 
 @pytest.mark.usefixtures("bus")
 async def test_a_signal_ends_it_cleanly_with_json_on_stderr(
-    start: Start, node_of: MakeNode
+    start: AgentStarter, node_of: MakeNode
 ) -> None:
     async with start(node_of("mixed-0")) as agent:
         await agent.until_ready()

@@ -1,69 +1,131 @@
-"""A detector's thread: what it passes on, and what it survives."""
+"""A worker's loop: what it says and when, and how it ends."""
 
-import queue
-from typing import Self
+from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from hcs_agents import watcher
 from hcs_agents.detectors.port import (
     ActiveFault,
     FaultSignal,
     LibraryBrokenError,
     LibraryMissingError,
+    Reading,
 )
-from hcs_agents.watcher import Crash, DetectorWatcher, Faults, Observation, Scan, scan_once
+from hcs_agents.watcher import DetectorWatcher, next_multiple
+from hcs_agents.worker_frames import Doing, Faults, Frame, Mistake, Operation, Order, Sampled, Scan
 from hcs_bus.events import DetectorState, FaultState
 from hcs_bus.names import DeviceId
-from tests.support.detectors import ScriptedDetector, fingerprint_of
+from tests.support.detectors import ScriptedDetector, fingerprint_of, reading_of
 
-WAIT_S = 10.0
 ACTIVE = ActiveFault(device_id=DeviceId("card-0"), code="79")
 SIGNAL = FaultSignal(device_id=DeviceId("card-0"), code="48", state=FaultState.RAISED)
 
 
-class Watched:
-    """A running watcher and what it passed on."""
+class ClockedDetector(ScriptedDetector):
+    """Waits in a time of its own, and hands over between two waits."""
 
-    def __init__(self, detector: ScriptedDetector, *, scan_interval_s: float = 0.02) -> None:
-        self.seen: queue.Queue[Observation] = queue.Queue()
-        self._watcher = DetectorWatcher(
-            detector, self.seen.put, active=(ACTIVE,), scan_interval_s=scan_interval_s
-        )
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 100.0
+        self.waits = 0
+        self.between: Callable[[int], None] = lambda _number: None
 
-    def __enter__(self) -> Self:
-        self._watcher.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._watcher.stop()
-        self._watcher.join()
-
-    def next(self) -> Observation:
-        """Return what came next."""
-        return self.seen.get(timeout=WAIT_S)
+    def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
+        """Let the time pass at once."""
+        self.waits += 1
+        self.between(self.waits)
+        if not self.signals.empty():
+            return [self.signals.get()]
+        self.now_s += timeout_s
+        return []
 
 
-def test_the_first_thing_seen_is_the_whole_node() -> None:
-    detector = ScriptedDetector()
-    detector.cards = (fingerprint_of(0),)
-    with Watched(detector) as watched:
-        scan = watched.next()
-    assert isinstance(scan, Scan)
-    assert (scan.report.state, scan.devices) == (DetectorState.OK, detector.cards)
-    assert detector.active == (ACTIVE,)
+def watch(
+    detector: ClockedDetector, *, waits: int, scan_s: float = 2.0, sample_s: float = 10.0
+) -> list[Frame]:
+    """Run a watcher for some waits and return what it said."""
+    said: list[Frame] = []
+    watcher = DetectorWatcher(
+        detector,
+        Order(scan_interval_s=scan_s, sample_interval_s=sample_s, active=(ACTIVE,)),
+        send=said.append,
+        stopped=lambda: detector.waits >= waits,
+        monotonic_s=lambda: detector.now_s,
+    )
+    watcher.run()
+    return said
+
+
+def doings(said: list[Frame]) -> list[Operation]:
+    """Return the operations that were begun."""
+    return [frame.operation for frame in said if isinstance(frame, Doing)]
+
+
+def only(said: list[Frame], kind: type[Frame]) -> list[Frame]:
+    """Return the frames of a kind."""
+    return [frame for frame in said if isinstance(frame, kind)]
+
+
+def test_each_call_is_told_before_it_is_made() -> None:
+    detector = ClockedDetector()
+    said: list[Operation] = []
+    detector.between = lambda _number: said.append(Operation.WAIT)
+    frames = watch(detector, waits=1)
+    assert doings(frames) == ["open", "scan", "sample", "wait for faults", "close"]
+    assert isinstance(frames[0], Doing), "a hanging open is not blamed on the start"
     assert (detector.opened, detector.closed) == (1, 1)
+    assert detector.active == (ACTIVE,)
+
+
+def test_a_scan_is_told_at_first_and_when_it_has_changed() -> None:
+    detector = ClockedDetector()
+    detector.cards = (fingerprint_of(0),)
+
+    def plug_in(number: int) -> None:
+        if number == 40:
+            detector.cards = (fingerprint_of(0), fingerprint_of(1))
+
+    detector.between = plug_in
+    said = watch(detector, waits=80)
+    scans = [len(scan.devices) for scan in said if isinstance(scan, Scan)]
+    assert scans == [1, 2]
+    assert doings(said).count(Operation.SCAN) > 10, "it looked many times"
 
 
 def test_after_a_fault_the_cards_are_looked_at_again_without_delay() -> None:
-    detector = ScriptedDetector()
-    with Watched(detector, scan_interval_s=3600) as watched:
-        assert isinstance(watched.next(), Scan)
-        detector.signals.put(SIGNAL)
-        faults = watched.next()
-        assert isinstance(faults, Faults)
-        assert faults.signals == (SIGNAL,)
-        assert isinstance(watched.next(), Scan)
+    detector = ClockedDetector()
+    detector.signals.put(SIGNAL)
+    said = watch(detector, waits=2, scan_s=3600)
+    assert doings(said).count(Operation.SCAN) == 2
+    (faults,) = only(said, Faults)
+    assert isinstance(faults, Faults)
+    assert faults.signals == (SIGNAL,)
+
+
+def test_samples_are_taken_at_multiples_of_the_interval() -> None:
+    detector = ClockedDetector()
+    detector.now_s = 103.0
+    detector.readings = (reading_of(0),)
+    at_s: list[float] = []
+    sample = detector.sample
+
+    def noting() -> tuple[Reading, ...]:
+        at_s.append(detector.now_s)
+        return sample()
+
+    detector.sample = noting  # type: ignore[method-assign]
+    said = watch(detector, waits=60)
+    assert at_s == [103.0, 110.0, 120.0, 130.0]
+    sampled = only(said, Sampled)[0]
+    assert isinstance(sampled, Sampled)
+    assert [msgspec.msgpack.decode(raw, type=Reading) for raw in sampled.readings] == [
+        reading_of(0)
+    ]
+
+
+def test_a_multiple_is_always_ahead() -> None:
+    assert [next_multiple(now_s, 10.0) for now_s in (0.0, 9.9, 10.0)] == [10.0, 10.0, 20.0]
 
 
 @pytest.mark.parametrize(
@@ -73,49 +135,50 @@ def test_after_a_fault_the_cards_are_looked_at_again_without_delay() -> None:
         (LibraryBrokenError("dcmi_init: -8005"), DetectorState.BROKEN),
     ],
 )
-def test_a_library_that_does_not_open_is_a_state_and_tried_again(
-    error: Exception, state: DetectorState, monkeypatch: pytest.MonkeyPatch
+def test_a_library_that_does_not_open_is_the_last_word(
+    error: Exception, state: DetectorState
 ) -> None:
-    monkeypatch.setattr(watcher, "REOPEN_S", 0.01)
-    detector = ScriptedDetector()
+    detector = ClockedDetector()
     detector.open_error = error
-    with Watched(detector) as watched:
-        scan = watched.next()
-        assert isinstance(scan, Scan)
-        assert (scan.report.state, scan.report.detail) == (state, str(error))
-        detector.open_error = None
-        while isinstance(scan, Scan) and scan.report.state is not DetectorState.OK:
-            scan = watched.next()
+    (scan,) = only(watch(detector, waits=1), Scan)
+    assert isinstance(scan, Scan)
+    assert (scan.report.state, scan.report.detail) == (state, str(error))
+    assert detector.closed == 1
 
 
-def test_a_library_that_breaks_later_is_closed_and_opened_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(watcher, "REOPEN_S", 0.01)
-    detector = ScriptedDetector()
-    with Watched(detector) as watched:
-        watched.next()
+def test_a_library_that_breaks_later_is_the_last_word_too() -> None:
+    detector = ClockedDetector()
+
+    def break_it(_number: int) -> None:
         detector.scan_error = LibraryBrokenError("gone")
-        scan = watched.next()
-        while isinstance(scan, Scan) and scan.report.state is DetectorState.OK:
-            scan = watched.next()
-        detector.scan_error = None
-        while isinstance(scan, Scan) and scan.report.state is not DetectorState.OK:
-            scan = watched.next()
-    assert detector.opened >= 2
+
+    detector.between = break_it
+    scans = only(watch(detector, waits=100), Scan)
+    states = [scan.report.state for scan in scans if isinstance(scan, Scan)]
+    assert states == [DetectorState.OK, DetectorState.BROKEN]
+    assert detector.closed == 1
 
 
 def test_a_mistake_of_ours_is_passed_on_not_swallowed() -> None:
-    detector = ScriptedDetector()
-    detector.scan_error = ZeroDivisionError()
-    with Watched(detector) as watched:
-        crash = watched.next()
-    assert isinstance(crash, Crash)
-    assert isinstance(crash.error, ZeroDivisionError)
+    detector = ClockedDetector()
+    detector.scan_error = ZeroDivisionError("mine")
+    (mistake,) = only(watch(detector, waits=1), Mistake)
+    assert isinstance(mistake, Mistake)
+    assert mistake.detail == "ZeroDivisionError('mine')"
 
 
-def test_looking_once_reports_a_missing_library_as_a_state() -> None:
-    detector = ScriptedDetector()
-    detector.open_error = LibraryMissingError("no libx.so")
-    assert scan_once(detector).report.state is DetectorState.ABSENT
+def test_an_agent_that_is_gone_ends_the_watch_and_closes_the_library() -> None:
+    detector = ClockedDetector()
+
+    def send(_frame: Frame) -> None:
+        raise BrokenPipeError
+
+    watcher = DetectorWatcher(
+        detector,
+        Order(scan_interval_s=1, sample_interval_s=1),
+        send=send,
+        stopped=lambda: False,
+    )
+    with pytest.raises(BrokenPipeError):
+        watcher.run()
     assert detector.closed == 1

@@ -1,22 +1,26 @@
 """The spool: nothing is forgotten before the bus has it, and the bus never counts it twice."""
 
 import asyncio
-import sqlite3
-from collections.abc import Sequence
+import contextlib
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import structlog
 
-from hcs_bus.envelope import Message, decode_envelope
+from hcs_bus import spool_publisher
+from hcs_bus.envelope import Message, decode_envelope, decode_fact
 from hcs_bus.errors import SpoolFullError
+from hcs_bus.events import Fault, Fingerprint
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import StreamSeq
-from hcs_bus.port import PublishAck
+from hcs_bus.port import PublishRefused, PublishResult
 from hcs_bus.spool import Spool
 from hcs_bus.spool_publisher import SpoolPublisher
 from hcs_bus.subjects import FACTS_STREAM
 from tests.support.bus_contract import fetch_all
-from tests.support.facts import NODE, fault, heartbeat
+from tests.support.facts import NODE, device, fault, fingerprint, heartbeat
 
 
 def ids(spool: Spool) -> list[str]:
@@ -27,7 +31,7 @@ def ids(spool: Spool) -> list[str]:
 def test_numbers_go_on_across_restarts_and_acknowledgements(tmp_path: Path) -> None:
     spool = Spool(tmp_path, node=NODE)
     first = spool.append(heartbeat())
-    spool.acknowledge(spool.pending(10))
+    spool.acknowledge(entry.n for entry in spool.pending(10))
     spool.close()
     spool = Spool(tmp_path, node=NODE)
     second = spool.append(heartbeat())
@@ -67,26 +71,182 @@ def test_faults_are_never_dropped(tmp_path: Path) -> None:
     assert ids(spool) == sent
 
 
-def test_a_disk_that_refuses_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, node=NODE)
-    spool.append(fault("d0"))
+def tight(directory: Path) -> Spool:
+    """Return a spool with no room set aside."""
+    return Spool(directory, node=NODE, reserved_bytes=0)
+
+
+def fill(spool: Spool) -> None:
+    """Let the spool's file grow no further; SQLite then says what it says of a full disk."""
     pages = spool._database.execute("PRAGMA page_count").fetchone()[0]
     spool._database.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(sqlite3.OperationalError, match="full"):
+
+
+def make_room(spool: Spool) -> None:
+    """Let it grow again."""
+    spool._database.execute("PRAGMA max_page_count = 1000000")
+
+
+def test_a_disk_that_refuses_is_an_error_and_loses_nothing(tmp_path: Path) -> None:
+    spool = tight(tmp_path)
+    spool.append(fault("d0"))
+    fill(spool)
+    with pytest.raises(SpoolFullError):
         for _ in range(1000):
             spool.append(fault("d0"))
     waiting = ids(spool)
+    assert len(spool) == len(waiting)
     spool.close()
     assert ids(Spool(tmp_path, node=NODE)) == waiting
 
 
+def test_on_a_full_disk_old_heartbeats_make_room_for_a_fault(tmp_path: Path) -> None:
+    spool = tight(tmp_path)
+    for n in range(100):
+        spool.append(heartbeat(at_ns=n))
+    fill(spool)
+    with pytest.raises(SpoolFullError):
+        for n in range(1000):
+            spool.append(heartbeat(at_ns=n))
+    assert spool.dropped == 0, "a heartbeat is not worth an older one"
+    sent = spool.append(fault("d0"))
+    assert ids(spool)[-1] == sent.id
+    assert 0 < spool.dropped < 100
+
+
+def test_facts_wait_for_room_in_order_and_none_is_lost(tmp_path: Path) -> None:
+    spool = tight(tmp_path)
+    publisher = SpoolPublisher(spool)
+    assert publisher.publish(fault("d0"))
+    fill(spool)
+    published = 1
+    while publisher.waiting < 3:
+        assert publisher.publish(fault(f"d{published}"))
+        published += 1
+    assert not publisher.publish(heartbeat()), "it is not worth the memory"
+    assert publisher.dropped == 1
+    make_room(spool)
+    assert publisher.publish(fault(f"d{published}"))
+    assert publisher.waiting == 0
+    found = [decode_fact(decode_envelope(e.message.payload)) for e in spool.pending(1_000)]
+    names = [fact.device_id for fact in found if isinstance(fact, Fault)]
+    assert names == [f"d{n}" for n in range(published + 1)]
+
+
+def test_a_small_fact_does_not_overtake_a_large_one_that_waits(tmp_path: Path) -> None:
+    spool = tight(tmp_path)
+    publisher = SpoolPublisher(spool)
+    fill(spool)
+    whole_node = fingerprint(*(device(f"d{n}", index=n) for n in range(64)))
+    assert publisher.publish(whole_node)
+    assert publisher.publish(fault("d0"))
+    assert (len(spool), publisher.waiting) == (0, 2)
+    make_room(spool)
+    assert publisher.publish(fault("d1"))
+    found = [decode_fact(decode_envelope(e.message.payload)) for e in spool.pending(10)]
+    assert [type(fact) for fact in found] == [Fingerprint, Fault, Fault]
+
+
+def test_no_more_facts_wait_than_memory_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_publisher, "WAITING_MAX", 2)
+    publisher = SpoolPublisher(Spool(tmp_path, node=NODE, entries_max=1))
+    kept = [publisher.publish(fault(f"d{n}")) for n in range(5)]
+    assert kept == [True, True, True, False, False]
+    assert (publisher.waiting, publisher.dropped) == (2, 2)
+
+
+def test_want_of_room_is_said_once_and_its_end_too(tmp_path: Path) -> None:
+    spool = tight(tmp_path)
+    publisher = SpoolPublisher(spool)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            publisher.publish(fault("d0"))
+        fill(spool)
+        while publisher.waiting < 5:
+            publisher.publish(fault("d0"))
+        make_room(spool)
+        for _ in range(3):
+            publisher.publish(fault("d0"))
+    assert [line["event"] for line in logs] == ["spool_has_no_room", "spool_has_room"]
+
+
+async def test_what_the_disk_does_not_forget_is_not_published_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus, spool = MemoryBus(), Spool(tmp_path, node=NODE)
+    publisher = SpoolPublisher(spool)
+    acknowledge = Spool.acknowledge
+
+    def refuse(_spool: Spool, _numbers: Iterable[int]) -> None:
+        raise SpoolFullError
+
+    monkeypatch.setattr(Spool, "acknowledge", refuse)
+    for n in range(2):
+        publisher.publish(fault(f"d{n}"))
+        assert await publisher.flush_once(bus)
+    assert len(await fetch_all(bus, 2)) == 2
+    assert len(spool) == 2
+    assert await publisher.flush_once(bus), "nothing is left to publish"
+    monkeypatch.setattr(Spool, "acknowledge", acknowledge)
+    publisher.publish(fault("d2"))
+    await publisher.flush_once(bus)
+    assert len(spool) == 0
+    assert (await bus.stream_state(FACTS_STREAM)).last_seq == StreamSeq(3)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a file system of eight megabytes, where that is allowed."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting is not allowed here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+async def test_a_disk_that_is_full_loses_no_fault(small_disk: Path) -> None:
+    bus, spool = MemoryBus(), Spool(small_disk, node=NODE)
+    publisher = SpoolPublisher(spool)
+    ballast = small_disk / "ballast"
+    published = 0
+    for _ in range(20):
+        publisher.publish(fault(f"d{published}"))
+        published += 1
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    for _ in range(1_000):
+        publisher.publish(fault(f"d{published}"))
+        published += 1
+        await publisher.flush_once(bus)
+        assert (len(spool), publisher.waiting) == (0, 0), "a full disk keeps no fault from the bus"
+    while publisher.waiting < 50:
+        publisher.publish(fault(f"d{published}"))
+        published += 1
+        assert published < 10_000
+    ballast.unlink()
+    publisher.publish(fault(f"d{published}"))
+    assert publisher.waiting == 0
+    while len(spool) > 0:
+        await publisher.flush_once(bus)
+    records = await fetch_all(bus, published + 1)
+    facts = [decode_fact(decode_envelope(record.payload)) for record in records]
+    names = [fact.device_id for fact in facts if isinstance(fact, Fault)]
+    assert names == [f"d{n}" for n in range(published + 1)]
+    spool.close()
+
+
 async def test_the_publisher_empties_the_spool_in_order(tmp_path: Path) -> None:
     bus, spool = MemoryBus(), Spool(tmp_path, node=NODE)
-    publisher = SpoolPublisher(spool, bus)
+    publisher = SpoolPublisher(spool)
     for n in range(450):
         publisher.publish(heartbeat(at_ns=n))
     expected = ids(spool)
-    running = asyncio.create_task(publisher.run())
+    running = asyncio.create_task(publisher.run(bus))
     records = await fetch_all(bus, 450)
     running.cancel()
     assert [decode_envelope(record.payload).id for record in records] == expected
@@ -96,18 +256,42 @@ async def test_the_publisher_empties_the_spool_in_order(tmp_path: Path) -> None:
 class LossyBus(MemoryBus):
     """Stores everything, but acknowledges only every second message."""
 
-    async def publish_many(self, messages: Sequence[Message]) -> list[PublishAck | None]:
+    async def publish_many(self, messages: Sequence[Message]) -> list[PublishResult]:
         """Forget half of the acknowledgements."""
         acks = await super().publish_many(messages)
         return [ack if position % 2 == 0 else None for position, ack in enumerate(acks)]
 
 
+class PickyBus(MemoryBus):
+    """Refuses every second message for ever."""
+
+    async def publish_many(self, messages: Sequence[Message]) -> list[PublishResult]:
+        """Store the others."""
+        results: list[PublishResult] = []
+        for position, message in enumerate(messages):
+            if position % 2 == 1:
+                results.append(PublishRefused(reason="too large"))
+            else:
+                results += await super().publish_many([message])
+        return results
+
+
+async def test_what_the_bus_refuses_for_ever_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+    bus, spool = PickyBus(), Spool(tmp_path, node=NODE)
+    publisher = SpoolPublisher(spool)
+    for n in range(4):
+        publisher.publish(heartbeat(at_ns=n))
+    assert await publisher.flush_once(bus)
+    assert (len(spool), publisher.dropped) == (0, 2)
+    assert (await bus.stream_state(FACTS_STREAM)).last_seq == StreamSeq(2)
+
+
 async def test_what_is_not_acknowledged_is_sent_again_under_its_id(tmp_path: Path) -> None:
     bus, spool = LossyBus(), Spool(tmp_path, node=NODE)
-    publisher = SpoolPublisher(spool, bus)
+    publisher = SpoolPublisher(spool)
     for n in range(10):
         publisher.publish(heartbeat(at_ns=n))
     while len(spool) > 0:
-        await publisher.flush_once()
+        await publisher.flush_once(bus)
     state = await bus.stream_state(FACTS_STREAM)
     assert state.last_seq == StreamSeq(10)

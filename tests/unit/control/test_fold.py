@@ -4,8 +4,16 @@ import msgspec
 import pytest
 
 from hcs_bus.errors import PoisonEventError
-from hcs_bus.events import AllocationState, FaultState, Isolate, Release, Tick
-from hcs_bus.names import DeviceId, NodeName, PodUid
+from hcs_bus.events import (
+    AllocationState,
+    DetectorReport,
+    DetectorState,
+    FaultState,
+    Isolate,
+    Release,
+    Tick,
+)
+from hcs_bus.names import DeviceId, NodeName, PodUid, Vendor
 from hcs_control.fold_isolation import fold_decision
 from hcs_control.policy import load_policy
 from hcs_control.rows import DeviceValidityRow, Health
@@ -54,6 +62,15 @@ class TestFingerprint:
         assert not folding.fleet.links_of_device[D0]
         folding.add(fingerprint(device("d0"), device("d1", index=1)))
         assert folding.fleet.devices[D1].present
+
+    def test_a_broken_library_makes_no_card_vanish(self, folding: Folding) -> None:
+        report = DetectorReport(vendor=Vendor.NVIDIA, state=DetectorState.BROKEN, detail="hangs")
+        mute = msgspec.structs.replace(fingerprint(), detectors=(report,))
+        folding.add(mute)
+        assert [row.present for row in folding.fleet.devices_of(NODE)] == [True, True]
+        absent = msgspec.structs.replace(report, state=DetectorState.ABSENT)
+        folding.add(msgspec.structs.replace(mute, detectors=(absent,)))
+        assert [row.present for row in folding.fleet.devices_of(NODE)] == [False, False]
 
     def test_a_card_that_moved_belongs_to_its_new_node(self, folding: Folding) -> None:
         folding.add(fingerprint(device("d1")), node=OTHER)

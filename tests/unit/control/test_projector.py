@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from hcs_bus.envelope import Message, decode_decision, decode_envelope
 from hcs_bus.errors import LogGapError
+from hcs_bus.events import Isolate
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import DeviceId, NodeName, StreamSeq
 from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM
@@ -88,7 +89,8 @@ async def test_the_outbox_is_published_once(world: World) -> None:
     assert not await world.projector.publish_outbox_once()
     follower = await world.bus.follow(DECISIONS_STREAM, after=StreamSeq(0))
     [record] = await follower.fetch(limit=10, timeout_s=0.1)
-    assert decode_decision(decode_envelope(record.payload)).device_id == "d0"
+    decision = decode_decision(decode_envelope(record.payload))
+    assert isinstance(decision, Isolate) and decision.device_id == "d0"
 
 
 async def test_a_decision_whose_mark_was_lost_is_not_stored_twice(world: World) -> None:
