@@ -1,4 +1,4 @@
-"""Folds the log again from its first fact and compares the outcome with what the store holds.
+"""Folds the log again, from its first fact or a snapshot, and compares with what the store holds.
 
 The projection is a function of the log: the same facts under the same policy give the same rows,
 the same decisions and the same parked events, byte for byte. Where they differ, somebody wrote to
@@ -15,7 +15,6 @@ from hcs_bus.errors import LogGapError, TransientError
 from hcs_bus.names import StreamSeq
 from hcs_bus.port import Bus
 from hcs_bus.subjects import FACTS_STREAM
-from hcs_control.fleet import Fleet
 from hcs_control.metrics import ProjectorMetrics
 from hcs_control.policy import Policy
 from hcs_control.projector import BATCH_RECORDS_MAX, BatchFolder
@@ -36,24 +35,27 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def replay(
-    bus: Bus, policy: Policy, until: StreamSeq, *, progress: Callable[[int], None]
+    bus: Bus,
+    policy: Policy,
+    until: StreamSeq,
+    *,
+    progress: Callable[[int], None],
+    snapshot: Contents | None = None,
 ) -> Contents:
-    """Fold the facts 1..`until` and return what a store would hold.
+    """Fold the facts 1..`until`, or those behind a snapshot, and return what a store would hold.
 
     Raises:
-        LogGapError: the log no longer begins at its first fact, or ends before `until`.
+        LogGapError: the log no longer holds a fact that is needed, or ends before `until`.
         TransientError: the bus stopped answering.
     """
-    state = await bus.stream_state(FACTS_STREAM)
-    if until > 0 and (state.first_seq > 1 or state.last_seq < until):
-        raise LogGapError(
-            f"{FACTS_STREAM} holds {state.first_seq} to {state.last_seq}, "
-            f"a replay needs 1 to {until}"
-        )
-    store, fleet = MemoryStore(), Fleet()
+    store = MemoryStore()
+    if snapshot is not None:
+        await store.restore(snapshot, progress=lambda _: None)
+    loaded = await store.load()
+    fleet, position = loaded.fleet, loaded.position
+    await _refuse_gap(bus, position, until)
     metrics = ProjectorMetrics(CollectorRegistry())
-    follower = await bus.follow(FACTS_STREAM, after=StreamSeq(0))
-    position = StreamSeq(0)
+    follower = await bus.follow(FACTS_STREAM, after=position)
     while position < until:
         limit = min(BATCH_RECORDS_MAX, until - position)
         records = await follower.fetch(limit=limit, timeout_s=FETCH_TIMEOUT_S)
@@ -75,6 +77,19 @@ async def replay(
         progress(position)
     await follower.close()
     return await store.contents()
+
+
+async def _refuse_gap(bus: Bus, position: StreamSeq, until: StreamSeq) -> None:
+    if until < position:
+        raise LogGapError(
+            f"the snapshot stands at {position}, the tables at {until}: an older one is needed"
+        )
+    state = await bus.stream_state(FACTS_STREAM)
+    if until > position and (state.first_seq > position + 1 or state.last_seq < until):
+        raise LogGapError(
+            f"{FACTS_STREAM} holds {state.first_seq} to {state.last_seq}, "
+            f"a replay needs {position + 1} to {until}; it may start from a snapshot"
+        )
 
 
 def compare(held: Contents, replayed: Contents) -> Verdict:

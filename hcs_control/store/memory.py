@@ -1,5 +1,7 @@
 """The store in memory, for unit tests: the same contract suite runs against it and PostgreSQL."""
 
+from collections.abc import Callable
+
 from hcs_bus.events import AllocationState
 from hcs_bus.names import StreamSeq
 from hcs_control.fleet import Fleet
@@ -17,6 +19,7 @@ from hcs_control.store.port import (
     Contents,
     FencedError,
     Loaded,
+    NotEmptyError,
     OutboxDecision,
     ParkedEvent,
 )
@@ -48,8 +51,20 @@ class MemoryStore:
             position=self.position,
             rows=list(self.rows.values()),
             decisions=list(self.outbox.values()),
-            parked=self.parked,
+            parked=list(self.parked),
+            published=dict(self.published),
         )
+
+    async def restore(self, contents: Contents, *, progress: Callable[[int], None]) -> None:
+        """Take over another store's contents; see the port."""
+        if self.position or self.rows or self.outbox or self.parked:
+            raise NotEmptyError(f"the projection stands at {self.position}")
+        self.rows = {(type(row), row.key): row for row in contents.rows}
+        self.outbox = {decision.message.id: decision for decision in contents.decisions}
+        self.parked = list(contents.parked)
+        self.published = dict(contents.published)
+        self.position = contents.position
+        progress(len(contents.rows) + len(contents.decisions) + len(contents.parked))
 
     async def commit(self, batch: Batch) -> None:
         """Compare the position, then write; see the port."""

@@ -4,6 +4,7 @@ Rows, decisions, parked messages and the position change together or not at all,
 position is still where the writer read it: of two projectors, one commits and the other is fenced.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -28,6 +29,18 @@ class StoreRefusedError(StoreError):
 
 class FencedError(StoreError):
     """Another projector moved the position: load again and go on from there."""
+
+
+class NotEmptyError(StoreError):
+    """The store holds a projection already; one is restored only where there is none."""
+
+
+class SchemaUnknownError(StoreError):
+    """The database has tables that this release does not know."""
+
+
+class SnapshotError(StoreError):
+    """The file is no snapshot of this release's, or not a whole one."""
 
 
 class ParkedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,12 +78,13 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a store holds that follows from the log, as of one position."""
+    """Everything a store holds as of one position. All but `published` follows from the facts."""
 
     position: StreamSeq
     rows: list[AnyRow]
     decisions: list[OutboxDecision]
     parked: list[ParkedEvent]
+    published: dict[str, StreamSeq]  # by decision: its position in HCS_DECISIONS, where it has one
 
 
 class Store(Protocol):
@@ -87,6 +101,17 @@ class Store(Protocol):
         """Return all rows, live and past, with decisions and parked events, from one snapshot.
 
         Raises:
+            StoreUnavailableError: no connection, or the schema is not there.
+        """
+
+    async def restore(self, contents: Contents, *, progress: Callable[[int], None]) -> None:
+        """Take over everything that `contents` of another store told, all of it or nothing.
+
+        `progress` hears how many of its rows, decisions and parked events are written.
+
+        Raises:
+            NotEmptyError: there is a projection already; nothing was written.
+            StoreRefusedError: a row breaks a rule of the store; nothing was written.
             StoreUnavailableError: no connection, or the schema is not there.
         """
 

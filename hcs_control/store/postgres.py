@@ -2,8 +2,8 @@
 
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
@@ -21,10 +21,13 @@ from hcs_control.store.port import (
     Contents,
     FencedError,
     Loaded,
+    NotEmptyError,
     OutboxDecision,
     ParkedEvent,
+    StoreError,
     StoreRefusedError,
     StoreUnavailableError,
+    change_key,
 )
 from hcs_control.store.tables import (
     ALLOCATION,
@@ -51,6 +54,9 @@ CONSUMER = "projector"
 CONNECTIONS_MAX = 3  # one folds, one publishes the outbox, one to spare
 CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
+PIECE_ROWS_MAX = 5_000  # of a restored projection per statement: far from the timeout above
+
+T = TypeVar("T")
 
 LIVE_ROWS_ONLY = {
     # No fold looks at these.
@@ -123,16 +129,39 @@ class PostgresStore:
                 )
                 for row in parked
             ],
+            published={
+                row.decision_id: StreamSeq(row.published_seq)
+                for row in decisions
+                if row.published_seq is not None
+            },
         )
+
+    async def restore(self, contents: Contents, *, progress: Callable[[int], None]) -> None:
+        """Write everything in one transaction, piece by piece; see the port."""
+        written = 0
+        with wrap_exceptions():
+            async with self._engine.begin() as connection:
+                # First of all: it holds the row that every projector has to move.
+                await _advance(connection, StreamSeq(0), contents.position, NotEmptyError)
+                await _refuse_rows(connection)
+                for piece in _pieces(contents.rows):
+                    await _write_changes(connection, {change_key(row): row for row in piece})
+                    progress(written := written + len(piece))
+                for decisions in _pieces(contents.decisions):
+                    await _write_outbox(connection, decisions, contents.published)
+                    progress(written := written + len(decisions))
+                for parked in _pieces(contents.parked):
+                    await _write_parked(connection, parked)
+                    progress(written := written + len(parked))
 
     async def commit(self, batch: Batch) -> None:
         """Fence, then write everything in one transaction; see the port."""
         with wrap_exceptions():
             async with self._engine.begin() as connection:
-                await _advance(connection, batch)
+                await _advance(connection, batch.position_from, batch.position_to, FencedError)
                 await _write_changes(connection, batch.changes)
-                await _write_outbox(connection, batch)
-                await _write_parked(connection, batch)
+                await _write_outbox(connection, batch.decisions, {})
+                await _write_parked(connection, batch.parked)
 
     async def unpublished(self, limit: int) -> list[OutboxDecision]:
         """Read the outbox; see the port."""
@@ -196,17 +225,33 @@ def _outbox_decision(row: Row[Any]) -> OutboxDecision:
     )
 
 
-async def _advance(connection: AsyncConnection, batch: Batch) -> None:
+async def _advance(
+    connection: AsyncConnection,
+    position_from: StreamSeq,
+    position_to: StreamSeq,
+    otherwise: type[StoreError],
+) -> None:
     statement = (
         update(PROJECTION_POSITION)
         .where(
             PROJECTION_POSITION.c.consumer == CONSUMER,
-            PROJECTION_POSITION.c.stream_seq == batch.position_from,
+            PROJECTION_POSITION.c.stream_seq == position_from,
         )
-        .values(stream_seq=batch.position_to)
+        .values(stream_seq=position_to)
     )
     if (await connection.execute(statement)).rowcount != 1:
-        raise FencedError(f"position is not {batch.position_from} any more")
+        raise otherwise(f"the projection does not stand at {position_from}")
+
+
+async def _refuse_rows(connection: AsyncConnection) -> None:
+    for table in (*TABLE_OF_ROW.values(), DECISION_OUTBOX, PARKED_EVENT):
+        if await connection.scalar(select(select(table).exists())):
+            raise NotEmptyError(f"the table {table.name} has rows")
+
+
+def _pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), PIECE_ROWS_MAX):
+        yield items[start : start + PIECE_ROWS_MAX]
 
 
 async def _write_changes(
@@ -226,8 +271,12 @@ async def _write_changes(
         await connection.execute(upsert_statement(table), row_parameters(table, changed))
 
 
-async def _write_outbox(connection: AsyncConnection, batch: Batch) -> None:
-    if batch.decisions:
+async def _write_outbox(
+    connection: AsyncConnection,
+    decisions: Sequence[OutboxDecision],
+    published: Mapping[str, StreamSeq],
+) -> None:
+    if decisions:
         await connection.execute(
             insert(DECISION_OUTBOX),
             [
@@ -236,17 +285,17 @@ async def _write_outbox(connection: AsyncConnection, batch: Batch) -> None:
                     "subject": decision.message.subject,
                     "payload": decision.message.payload,
                     "fact_seq": decision.fact_seq,
-                    "published_seq": None,
+                    "published_seq": published.get(decision.message.id),
                 }
-                for decision in batch.decisions
+                for decision in decisions
             ],
         )
 
 
-async def _write_parked(connection: AsyncConnection, batch: Batch) -> None:
-    if batch.parked:
+async def _write_parked(connection: AsyncConnection, parked: Sequence[ParkedEvent]) -> None:
+    if parked:
         await connection.execute(
-            insert(PARKED_EVENT), [msgspec.structs.asdict(event) for event in batch.parked]
+            insert(PARKED_EVENT), [msgspec.structs.asdict(event) for event in parked]
         )
 
 

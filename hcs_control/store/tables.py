@@ -184,6 +184,7 @@ QUOTA_USAGE = Table(
     _bigint("refusals"),
     _integer("processes"),
     _bigint("at_ns"),
+    Column("enforced", Boolean, nullable=False),
     _bigint("seq"),
 )
 RDMA_NIC = Table(

@@ -5,6 +5,7 @@ COPY or executemany stands in docs/decisions/003. An array column cannot be unne
 it travels as PostgreSQL's array text and is cast back.
 """
 
+import operator
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -63,10 +64,7 @@ def delete_statement(table: Table) -> Executable:
 
 def row_parameters(table: Table, rows: Sequence[AnyRow]) -> dict[str, list[Any]]:
     """Return one array per column."""
-    return {
-        col.name: [_to_database(col, getattr(row, col.name)) for row in rows]
-        for col in table.columns
-    }
+    return {col.name: _column_parameter(col, rows) for col in table.columns}
 
 
 def key_parameters(table: Table, keys: Sequence[RowKey]) -> dict[str, list[Any]]:
@@ -85,8 +83,10 @@ def _element_type(col: Column[Any]) -> TypeEngine[Any]:
     return Text() if isinstance(col.type, ARRAY) else col.type
 
 
-def _to_database(col: Column[Any], value: object) -> object:
-    if isinstance(col.type, ARRAY):
-        assert isinstance(value, tuple)
-        return "{" + ",".join(msgspec.json.encode(str(item)).decode() for item in value) + "}"
-    return value
+def _column_parameter(col: Column[Any], rows: Sequence[AnyRow]) -> list[Any]:
+    values = map(operator.attrgetter(col.name), rows)
+    return [_array_text(value) for value in values] if isinstance(col.type, ARRAY) else list(values)
+
+
+def _array_text(items: tuple[object, ...]) -> str:
+    return "{" + ",".join(msgspec.json.encode(str(item)).decode() for item in items) + "}"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
+from hcs_edge.cli.options import OUTPUT
 from hcs_edge.cli.runtime import EXIT_FAILED
+from hcs_edge.cli.tables import show
 from hcs_edge.local import nats, postgres, programs
 from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.files import checkout
@@ -114,7 +115,7 @@ def _container_engine() -> Finding:
 
 
 @click.command()
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@OUTPUT
 def doctor(output: str) -> None:
     """Say what is missing for which feature. Exit code 1 if a local cluster could not run.
 
@@ -128,5 +129,5 @@ def doctor(output: str) -> None:
         for finding in findings:
             state = "ok" if finding.found else ("MISSING" if finding.required else "absent")
             table.add_row(finding.feature, finding.needs, state, finding.detail)
-        Console().print(table)
+        show(table)
     sys.exit(EXIT_FAILED if any(f.required and not f.found for f in findings) else 0)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import click
 import msgspec
@@ -17,10 +17,11 @@ from rich.table import Table
 
 from hcs_agents.simulation.fleet import default_fleet
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
-from hcs_edge.cli.runtime import EXIT_FAILED
+from hcs_edge.cli.options import OUTPUT
+from hcs_edge.cli.runtime import EXIT_FAILED, EXIT_TERMINATED, errors_end_the_command, failure
+from hcs_edge.cli.tables import show
 from hcs_edge.local import cluster, connection, postgres
 from hcs_edge.local.cluster import Cluster
-from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.home import Home
 from hcs_edge.local.launcher import Progress
 from hcs_edge.local.ports import DEFAULT_PORT_BASE, PORT_BASE_MAX, PORT_BASE_MIN
@@ -39,12 +40,15 @@ class ProgressLines(Progress, Protocol):
 class PlainLines:
     """One line per finished step, for logs and pipes."""
 
+    def __init__(self, *, err: bool) -> None:
+        self._err = err
+
     def started(self, what: str) -> None:
         """Say nothing yet."""
 
     def finished(self, what: str, duration_s: float) -> None:
         """Say what is done."""
-        click.echo(f"{what}: {duration_s:.1f} s")
+        click.echo(f"{what}: {duration_s:.1f} s", err=self._err)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -53,8 +57,8 @@ class PlainLines:
 class TerminalLines:
     """The same lines in colour, below them what is being waited for."""
 
-    def __init__(self) -> None:
-        self._console = Console()
+    def __init__(self, *, err: bool) -> None:
+        self._console = Console(stderr=err)
         self._status = self._console.status("")
 
     def started(self, what: str) -> None:
@@ -79,7 +83,8 @@ class TerminalLines:
     show_default=True,
     help="First of the block of ports to listen on, all on 127.0.0.1.",
 )
-def up(port_base: int) -> None:
+@OUTPUT
+def up(*, port_base: int, output: str) -> None:
     """Start a cluster on this machine: NATS, PostgreSQL, Kubernetes, HCS, simulated nodes.
 
     It lives in $HCS_HOME and keeps its data over `hcs down`.
@@ -87,17 +92,24 @@ def up(port_base: int) -> None:
     Example: hcs up && eval "$(hcs env)" && kubectl get nodes
     """
     # A terminated start cleans up like an interrupted one.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(EXIT_TERMINATED))
     home = Home.from_environment()
     began_s = time.monotonic()
-    with _progress() as progress, _errors_end_the_command():
-        cluster.up(Cluster(home=home, fleet=simulated_fleet(), port_base=port_base), progress)
-    click.echo(f"The cluster is up in {home.root} ({time.monotonic() - began_s:.1f} s).")
+    with _progress(output) as progress, _interruption_ends_the_command():
+        made = cluster.up(
+            Cluster(home=home, fleet=simulated_fleet(), port_base=port_base), progress
+        )
+    if output == "json":  # no address: those hold passwords, and `hcs env` leads to them
+        shown = {"home": str(home.root), "ports": made.ports, "nodes": made.nodes}
+        click.echo(msgspec.json.encode(shown))
+    else:
+        click.echo(f"The cluster is up in {home.root} ({time.monotonic() - began_s:.1f} s).")
 
 
 @click.command()
 @click.option("--purge", is_flag=True, help="Also remove the cluster's data from $HCS_HOME.")
-def down(*, purge: bool) -> None:
+@OUTPUT
+def down(*, purge: bool, output: str) -> None:
     """Stop the cluster in $HCS_HOME. Its data stays, unless --purge is given.
 
     Stopping what does not run is no error.
@@ -105,13 +117,16 @@ def down(*, purge: bool) -> None:
     Example: hcs down --purge
     """
     home = Home.from_environment()
-    with _progress() as progress, _errors_end_the_command():
+    with _progress(output) as progress, _interruption_ends_the_command():
         stopped = cluster.down(home, progress, purge=purge)
-    click.echo(f"Stopped {stopped} processes." if stopped else f"Nothing runs in {home.root}.")
+    if output == "json":
+        click.echo(msgspec.json.encode({"home": str(home.root), "stopped": stopped}))
+    else:
+        click.echo(f"Stopped {stopped} processes." if stopped else f"Nothing runs in {home.root}.")
 
 
 @click.command()
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@OUTPUT
 def status(output: str) -> None:
     """Show the cluster's processes. Exit code 1 when one of them does not run.
 
@@ -124,27 +139,34 @@ def status(output: str) -> None:
     if output == "json":
         click.echo(msgspec.json.encode({"home": str(home.root), "up": is_up, "processes": rows}))
     elif rows:
-        Console().print(_table(rows))
+        show(_table(rows))
     else:
         click.echo(f"No cluster runs in {home.root}: `hcs up` starts one.")
     sys.exit(0 if is_up else EXIT_FAILED)
 
 
 @click.command()
-def env() -> None:
+@OUTPUT
+def env(output: str) -> None:
     """Print shell commands that make `kubectl` and `hcs` talk to this cluster.
+
+    In JSON, PATH is what is to be put before the one there is.
 
     Example: eval "$(hcs env)"
     """
     home = Home.from_environment()
-    with _errors_end_the_command():
+    with errors_end_the_command():
         known = connection.load(home)
         # Beside `hcs`, also `kubectl` and `psql`: nobody should have to install them to look.
         tools = (Path(sys.executable).parent, program("kubectl").parent, postgres.programs())
         directories = ":".join(str(directory) for directory in tools)
-    click.echo(f"export HCS_HOME={shlex.quote(str(home.root))}")
-    click.echo(f"export KUBECONFIG={shlex.quote(known.kubeconfig)}")
-    click.echo(f'export PATH={shlex.quote(directories)}:"$PATH"')
+    variables = {"HCS_HOME": str(home.root), "KUBECONFIG": known.kubeconfig, "PATH": directories}
+    if output == "json":
+        click.echo(msgspec.json.encode(variables))
+        return
+    for name, value in variables.items():
+        behind = ':"$PATH"' if name == "PATH" else ""
+        click.echo(f"export {name}={shlex.quote(value)}{behind}")
 
 
 def simulated_fleet() -> list[SimulatedNode]:
@@ -178,8 +200,11 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 
 
 @contextmanager
-def _progress() -> Iterator[ProgressLines]:
-    lines: ProgressLines = TerminalLines() if sys.stdout.isatty() else PlainLines()
+def _progress(output: str) -> Iterator[ProgressLines]:
+    # For people it goes where the outcome goes; a program reads that alone.
+    err = output == "json"
+    stream = sys.stderr if err else sys.stdout
+    lines: ProgressLines = TerminalLines(err=err) if stream.isatty() else PlainLines(err=err)
     try:
         yield lines
     finally:
@@ -187,15 +212,9 @@ def _progress() -> Iterator[ProgressLines]:
 
 
 @contextmanager
-def _errors_end_the_command() -> Iterator[None]:
+def _interruption_ends_the_command() -> Iterator[None]:
     try:
-        yield
-    except LocalClusterError as error:
-        _fail(str(error))
+        with errors_end_the_command():
+            yield
     except KeyboardInterrupt:
-        _fail("interrupted; what had been started is stopped again")
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(f"hcs: {message}", err=True)
-    sys.exit(EXIT_FAILED)
+        raise failure("interrupted; what had been started is stopped again") from None

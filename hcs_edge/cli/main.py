@@ -24,11 +24,16 @@ COMMANDS = {
     "env": Entry("local:env", 'Print shell settings that reach it: eval "$(hcs env)".'),
     "doctor": Entry("doctor:doctor", "Say what is missing for which feature."),
     "inventory": Entry("read:inventory", "Show every card, what is free of it, its health."),
-    "watch": Entry("read:watch", "Show events as they happen."),
+    "top": Entry("top:top", "Show what each container uses of its cards."),
+    "watch": Entry("watch:watch", "Show events as they happen, or happened."),
     "parked": Entry("read:parked", "Show messages that could not be folded, and why."),
     "psql": Entry("read:psql", "Open a read-only SQL prompt."),
-    "replay": Entry("replay:replay", "Fold the log again and compare with the tables."),
     "dsn": Entry("read:dsn", "Print the read-only address of the database."),
+    "isolate": Entry("operator:isolate", "Give a card, or a node's cards, no new work."),
+    "release": Entry("operator:release", "Give it work again."),
+    "policy": Entry("policy:policy", "Show, check and replace the rules that isolate cards."),
+    "replay": Entry("replay:replay", "Fold the log again and compare with the tables."),
+    "snapshot": Entry("snapshot:snapshot", "Keep the projection in a file, and go on from it."),
     "sim": Entry("sim:sim", "Make something happen to a simulated card."),
     "agent": Entry("agent:agent", "Service: watch this node's cards."),
     "projector": Entry("projector:projector", "Service: fold facts into PostgreSQL and decide."),
@@ -67,5 +72,12 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Ask for compute, not for a vendor's card.
 
-    Exit codes: 0 success, 1 the operation failed, 2 the command line or configuration is wrong.
-    """
+    \b
+    Exit codes:
+      0  done; a service or a live view was told to end
+      1  it failed: a server is away, a fact was refused, a check found something
+      2  nothing was tried: the command line or a configuration file is wrong
+    `hcs up` that was terminated ends with 143, `hcs psql` with psql's own.
+
+    Example: hcs COMMAND --help
+    """  # noqa: D301  # click looks for the character itself

@@ -1,6 +1,9 @@
 """Options and TLS set-up that several commands share; what is malformed ends with exit code 2."""
 
+import datetime
+import re
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +12,21 @@ from urllib.parse import urlsplit
 import click
 
 from hcs_bus.errors import ConfigError
+from hcs_bus.names import NANOSECONDS_PER_SECOND, NodeName
 from hcs_control.health_server import parse_listen
+from hcs_edge.cli.runtime import errors_end_the_command
+from hcs_edge.local.connection import Connection
+from hcs_edge.local.connection import load as load_connection
+from hcs_edge.local.home import Home
+
+UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+AGO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", re.ASCII)
+MOMENT_FORMS = (
+    "2026-11-22T18:00:00 (UTC unless it ends in an offset), 2026-11-22, or 90s, 10m, 2h, 1d"
+)
+EPOCH = datetime.datetime.fromtimestamp(0, tz=datetime.UTC)
+NANOSECONDS_PER_MICROSECOND = 1_000
+NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 class UrlType(click.ParamType[str]):
@@ -39,8 +56,51 @@ class DatabaseUrlType(UrlType):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check a URL and return it with the driver's name."""
-        checked = super().convert(value, param, ctx)
-        return checked.replace("postgresql://", "postgresql+asyncpg://", 1)
+        return _with_driver(super().convert(value, param, ctx))
+
+
+def _with_driver(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
+class MomentType(click.ParamType[int]):
+    """A moment, in nanoseconds since the epoch: a time in UTC, or how long ago it was."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read a moment."""
+        if isinstance(value, int):
+            return value
+        ago = AGO.fullmatch(value)
+        if ago is not None:
+            ago_ns = int(float(ago[1]) * UNITS_S[ago[2]] * NANOSECONDS_PER_SECOND)
+            return max(0, time.time_ns() - ago_ns)
+        try:
+            moment = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time: use {MOMENT_FORMS}", param, ctx)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        # In whole microseconds, which is all that a `datetime` knows; a float would round.
+        since_epoch = (moment - EPOCH) // datetime.timedelta(microseconds=1)
+        return max(0, since_epoch) * NANOSECONDS_PER_MICROSECOND
+
+
+class NodeNameType(click.ParamType[NodeName]):
+    """A Kubernetes node name."""
+
+    name = "node"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> NodeName:
+        """Check a name."""
+        if NODE_NAME.fullmatch(value) is None:
+            self.fail(f"{value!r} is no node name: lower case letters, digits, '-' and '.'")
+        return NodeName(value)
 
 
 NATS_URL_TYPE = UrlType("nats://user:password@host:port", schemes=frozenset({"nats", "tls"}))
@@ -74,10 +134,38 @@ LOCAL_DATABASE_URL = click.option(
     type=DATABASE_URL_TYPE,
     help="Default: the local cluster's.",
 )
+OUTPUT = click.option(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people, or for programs.",
+)
 Command = TypeVar("Command", bound=Callable[..., object])
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 TLS_CERT = click.option("--tls-cert", type=EXISTING_FILE, required=True, help="Server certificate.")
 TLS_KEY = click.option("--tls-key", type=EXISTING_FILE, required=True, help="Its private key.")
+
+
+def local_connection() -> Connection:
+    """Return the local cluster's addresses; end with exit code 1 when there is none."""
+    with errors_end_the_command():
+        return load_connection(Home.from_environment())
+
+
+def reader_database(database_url: str | None) -> str:
+    """Return the database to read: the one given, or the local cluster's."""
+    return database_url or _with_driver(local_connection().database_url)
+
+
+def reader_bus(nats_url: str | None) -> str:
+    """Return the bus to read: the one given, or the local cluster's."""
+    return nats_url or local_connection().nats_url
+
+
+def operator_bus(nats_url: str | None) -> str:
+    """Return the bus on which people are heard: the one given, or the local cluster's."""
+    return nats_url or local_connection().operator_nats_url
 
 
 def listen_option(default: str) -> Callable[[Command], Command]:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import click
+import msgspec
 from prometheus_client import CollectorRegistry
+from rich.console import Console
 
 from hcs_bus import jetstream
 from hcs_control.health_server import serve
@@ -12,23 +14,22 @@ from hcs_control.policy import DEFAULT_POLICY_PATH, load_policy
 from hcs_control.projector import Projector
 from hcs_control.store import postgres
 from hcs_control.store.migrate import migrate as migrate_database
-from hcs_control.store.port import StoreUnavailableError
-from hcs_edge.cli.options import DATABASE_URL, EXISTING_FILE, NATS_URL, listen_option
-from hcs_edge.cli.runtime import EXIT_FAILED, keep_trying, run_service
+from hcs_edge.cli.options import DATABASE_URL, EXISTING_FILE, NATS_URL, OUTPUT, listen_option
+from hcs_edge.cli.runtime import errors_end_the_command, keep_trying, run_service
 
 
 @click.command()
 @DATABASE_URL
-def migrate(database_url: str) -> None:
+@OUTPUT
+def migrate(*, database_url: str, output: str) -> None:
     """Bring the database to this release's schema.
 
     Example: HCS_DATABASE_URL=postgresql://hcs@db/hcs hcs migrate
     """
-    try:
-        migrate_database(database_url)
-    except StoreUnavailableError as error:
-        click.echo(f"hcs: {error}", err=True)
-        raise SystemExit(EXIT_FAILED) from error
+    with errors_end_the_command(), Console(stderr=True).status("migrating"):
+        revision = migrate_database(database_url)
+    done = {"revision": revision}
+    click.echo(msgspec.json.encode(done) if output == "json" else f"The schema is {revision}.")
 
 
 @click.command()

@@ -1,6 +1,13 @@
-"""How every long-running command runs: uvloop, structured logs on stderr, a clean end on signals.
+"""How every command runs and ends: logs on stderr, errors as one line, the same exit codes.
 
-Exit codes: 0 after SIGTERM or SIGINT, 1 when the service cannot go on, 2 for wrong configuration.
+Services run on uvloop, log JSON and end well on SIGTERM and SIGINT. Exit codes, of all commands:
+
+    0    done; a service or a live view was told to end
+    1    it failed: a server is away, a fact was refused, a check found something wrong
+    2    nothing was tried: the command line, a setting or a configuration file is wrong
+    143  `hcs up` was terminated, and what it had started is stopped again
+
+`hcs psql` becomes psql and ends with psql's own.
 """
 
 import asyncio
@@ -8,7 +15,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -18,18 +25,28 @@ import uvloop
 from hcs_bus.errors import BusError, ConfigError, TransientError
 from hcs_control.store.port import StoreError, StoreUnavailableError
 from hcs_edge.kube.port import KubeError
+from hcs_edge.local.errors import LocalClusterError
 
 LOG = structlog.get_logger()
 
 EXIT_FAILED = 1
 EXIT_CONFIG = 2
+EXIT_TERMINATED = 128 + signal.SIGTERM  # as a shell counts it
 START_RETRY_S = 0.5
+
+
+class CommandFailedError(Exception):
+    """What was asked for was tried, and did not come about; the message says why."""
+
+
+FAILURES = (BusError, CommandFailedError, KubeError, LocalClusterError, StoreError)
+"""Errors whose message is all that a user needs to see."""
 
 T = TypeVar("T")
 
 
-def configure_logging(service: str) -> None:
-    """Write one JSON object per event to stderr."""
+def configure_logging(service: str, *, level: int = logging.INFO) -> None:
+    """Write one JSON object per event of this level or worse to stderr."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -38,10 +55,43 @@ def configure_logging(service: str) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def failure(message: str, code: int = EXIT_FAILED) -> SystemExit:
+    """Say what is wrong; return what ends the command."""
+    click.echo(f"hcs: {message}", err=True)
+    return SystemExit(code)
+
+
+@contextlib.contextmanager
+def errors_end_the_command() -> Iterator[None]:
+    """Turn our errors into a line and an exit code, also those that task groups wrap."""
+    try:
+        try:
+            yield
+        except BaseExceptionGroup as group:
+            raise _first_leaf(group) from group
+    except ConfigError as error:
+        raise failure(str(error), EXIT_CONFIG) from error
+    except FAILURES as error:
+        raise failure(str(error)) from error
+
+
+def run_command(name: str, main: Coroutine[Any, Any, T], *, level: int = logging.WARNING) -> T:
+    """Run what a short command does, to its end."""
+    configure_logging(name, level=level)
+    with errors_end_the_command():
+        return asyncio.run(main)
+
+
+def run_live(name: str, main: Coroutine[Any, Any, None]) -> None:
+    """Run a view that goes on until somebody has seen enough."""
+    with contextlib.suppress(KeyboardInterrupt):
+        run_command(name, main)
 
 
 def run_service(service: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
@@ -51,7 +101,7 @@ def run_service(service: str, main: Callable[[], Coroutine[Any, Any, None]]) -> 
         uvloop.run(_until_signalled(main))
     except* ConfigError as group:
         _die(group, EXIT_CONFIG)
-    except* (BusError, StoreError, KubeError) as group:
+    except* FAILURES as group:
         _die(group, EXIT_FAILED)
     sys.exit(0)
 

@@ -1,7 +1,8 @@
 """How to reach the running cluster: `HCS_HOME/connection.json`, written last by `hcs up`.
 
-It holds what a reader needs and no more: a bus user that may only read, a database user that may
-only select, and the administrator's kubeconfig. Its absence means that no cluster is up.
+It holds what people need and no more: a bus user that may only read, one that may also say what an
+operator decides, a database user that may only select, and the administrator's kubeconfig. Its
+absence means that no cluster is up.
 """
 
 import msgspec
@@ -15,6 +16,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses of one local cluster."""
 
     nats_url: str  # user `reader`: consumes both streams, publishes nothing
+    operator_nats_url: str  # user `operator`: reads, and publishes what people decide
     database_url: str  # user `hcs_read`: selects, changes nothing; as libpq and asyncpg read it
     kubeconfig: str
     ports: dict[str, int]
@@ -30,7 +32,7 @@ def load(home: Home) -> Connection:
     """Read the file.
 
     Raises:
-        LocalClusterError: no cluster is up in this `HCS_HOME`.
+        LocalClusterError: no cluster is up in this `HCS_HOME`, or one of another release.
     """
     try:
         return msgspec.json.decode(home.connection.read_bytes(), type=Connection)
@@ -39,3 +41,7 @@ def load(home: Home) -> Connection:
             f"no cluster is up in {home.root}: `hcs up` (or `make up`) starts one; "
             "HCS_HOME chooses another"
         ) from None
+    except msgspec.DecodeError as error:
+        raise LocalClusterError(
+            f"{home.connection} is of another release ({error}): `hcs down`, then `hcs up`"
+        ) from error

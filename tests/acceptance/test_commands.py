@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click import Group
+from click import Command, Group
 from click.testing import CliRunner, Result
 
 from hcs_agents.simulation.fleet import default_fleet
 from hcs_agents.simulation.scenario import ScenarioFile
+from hcs_control.policy import DEFAULT_POLICY_PATH
 from hcs_edge.cli.main import COMMANDS, main
+from hcs_edge.cli.policy import policy
 from hcs_edge.cli.sim import sim
+from hcs_edge.cli.snapshot import snapshot
 from hcs_edge.local import pki
 from hcs_edge.local.cluster import Part
 from tests.support.local_cluster import LocalCluster, running_cluster
@@ -26,9 +29,33 @@ from tests.support.local_cluster import LocalCluster, running_cluster
 HCS = Path(sys.executable).parent / "hcs"
 RUN_TIMEOUT_S = 60
 
-assert isinstance(sim, Group)
-EVERY_COMMAND = [*COMMANDS, *(f"sim {name}" for name in sim.commands)]
-NEED_A_CLUSTER = ["inventory", "watch", "parked", "psql", "replay", "dsn", "env"]
+
+def subcommands(group: Command) -> list[str]:
+    """Return the commands of a group as they are typed."""
+    assert isinstance(group, Group)
+    return [f"{group.name} {name}" for name in group.commands]
+
+
+EVERY_COMMAND = [*COMMANDS, *subcommands(policy), *subcommands(sim), *subcommands(snapshot)]
+SERVICES = ("projector", "extender", "webhook")
+GROUPS = ("policy", "sim", "snapshot")
+NEED_A_CLUSTER = [
+    "inventory",
+    "top",
+    "watch",
+    "parked",
+    "psql",
+    "dsn",
+    "env",
+    "isolate a100-0/3 --why w",
+    "release a100-0/3 --why w",
+    "policy show",
+    "policy history",
+    f"policy apply {DEFAULT_POLICY_PATH} --why w",
+    "replay",
+    "replay --verify",
+    "snapshot save hcs.snapshot",
+]
 
 NO_SERVER = "127.0.0.1:1"  # a port that no server may have
 NATS_AWAY = f"nats://control:secret@{NO_SERVER}"
@@ -76,7 +103,16 @@ def test_the_help_of_hcs_names_every_command_and_the_exit_codes(
     done = hcs(environment, "--help")
     assert done.returncode == 0
     assert re.findall(r"^  ([a-z]+)  ", done.stdout, re.MULTILINE) == list(COMMANDS)
-    assert "0 success, 1 the operation failed, 2 the command line" in done.stdout
+    assert re.findall(r"^    ([0-9]+)  ", done.stdout, re.MULTILINE) == ["0", "1", "2"]
+    assert "143" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [name for name in EVERY_COMMAND if name not in (*SERVICES, *GROUPS, "psql")]
+)
+def test_every_command_that_ends_speaks_json(command: str) -> None:
+    # Services log JSON, and `hcs psql` is psql.
+    assert "--output [text|json]" in in_process(*command.split(), "--help").stdout
 
 
 @pytest.mark.parametrize("command", [name for name in EVERY_COMMAND if name != "psql"])
@@ -98,6 +134,18 @@ def test_an_unknown_option_is_refused(command: str) -> None:
         ("inventory --database-url h", "'--database-url': must be postgresql://user:password"),
         ("migrate --database-url postgresql://h:x/y", "must be postgresql://user:password"),
         ("migrate", "Missing option '--database-url'"),
+        ("watch --since soon", "'soon' is no time: use"),
+        ("watch --severity bad", "'bad' is not one of 'info', 'warning'"),
+        ("inventory --at soon", "'soon' is no time: use"),
+        ("top --interval-s 0", "0.0 is not in the range"),
+        ("isolate a100-0/3", "Missing option '--why'"),
+        ("release", "Missing argument 'DEVICE|NODE'"),
+        ("policy check /no/such", "'/no/such' does not exist"),
+        ("policy apply /no/such --why w", "'/no/such' does not exist"),
+        ("snapshot restore /no/such", "'/no/such' does not exist"),
+        ("snapshot save /tmp", "'/tmp' is a directory"),
+        ("replay --snapshot /no/such", "'/no/such' does not exist"),
+        ("sim temperature a100-0/3 hot", "'hot' is not a valid integer"),
         ("agent --node Upper_Case --once", "'Upper_Case' is no node name"),
         ("agent --node a", "HCS_NATS_URL is not set"),
         ("agent --node a --listen 9094", "--listen '9094': must be HOST:PORT, e.g. 127.0.0.1:9090"),
@@ -129,7 +177,7 @@ def test_a_secret_in_a_malformed_address_is_not_shown(
 
 @pytest.mark.parametrize("command", NEED_A_CLUSTER)
 def test_a_command_that_needs_a_cluster_says_so(command: str, environment: dict[str, str]) -> None:
-    done = hcs(environment, command)
+    done = hcs(environment, *command.split())
     assert done.returncode == 1
     assert f"no cluster is up in {environment['HCS_HOME']}: `hcs up`" in done.stderr
     assert done.stdout == ""
@@ -159,6 +207,17 @@ def test_down_where_nothing_runs_is_no_error(environment: dict[str, str]) -> Non
     done = hcs(environment, "down")
     assert done.returncode == 0
     assert "Nothing runs" in done.stdout
+    shown = hcs(environment, "down", "--output", "json")
+    assert json.loads(shown.stdout) == {"home": environment["HCS_HOME"], "stopped": 0}
+
+
+def test_a_connection_file_of_another_release_is_said_so(environment: dict[str, str]) -> None:
+    home = Path(environment["HCS_HOME"])
+    home.mkdir()
+    (home / "connection.json").write_text('{"nats_url": "nats://h"}')
+    done = hcs(environment, "dsn")
+    assert done.returncode == 1
+    assert "is of another release" in done.stderr and "`hcs down`, then `hcs up`" in done.stderr
 
 
 def test_a_card_that_is_not_simulated_cannot_be_hurt(environment: dict[str, str]) -> None:
@@ -190,14 +249,15 @@ def test_an_agent_without_any_vendor_library_says_what_it_found(
 ) -> None:
     done = hcs(environment, "agent", "--node", "worker-3", "--once", "--output", "json")
     assert done.returncode == 0, done.stderr
-    reports = {scan["report"]["vendor"]: scan["report"] for scan in json.loads(done.stdout)}
+    detectors = json.loads(done.stdout)["fingerprint"]["detectors"]
+    reports = {report["vendor"]: report for report in detectors}
     assert reports["huawei"]["state"] == "absent"
     assert "libdcmi.so" in reports["huawei"]["detail"]
 
 
 def test_a_database_that_is_away_is_an_error_of_one_line(environment: dict[str, str]) -> None:
-    for command in ("migrate", "inventory", "parked"):
-        done = hcs(environment, command, "--database-url", DATABASE_AWAY)
+    for command in ("migrate", "inventory", "top", "parked", "policy show", "snapshot save x"):
+        done = hcs(environment, *command.split(), "--database-url", DATABASE_AWAY)
         assert done.returncode == 1
         assert done.stderr.startswith("hcs: ") and done.stderr.count("\n") == 1
         assert "secret" not in done.stderr

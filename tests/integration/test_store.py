@@ -17,6 +17,7 @@ from hcs_control.store.postgres import PostgresStore, connect
 from hcs_control.store.readmodel import inventory_at
 from hcs_control.store.tables import METADATA
 from tests.support.backend import Backend
+from tests.support.commands import hcs
 from tests.support.facts import (
     GIB,
     SECOND,
@@ -54,6 +55,27 @@ async def test_the_migrated_schema_is_the_one_the_code_knows(database_url: str) 
 
 def test_migrating_again_changes_nothing(database_url: str) -> None:
     migrate(database_url)
+
+
+async def test_a_database_of_an_unknown_revision_ends_with_a_message(
+    backend: Backend, database_url: str
+) -> None:
+    engine = create_async_engine(database_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    done = await hcs(backend, database_url, "migrate")
+    assert done.returncode == 1
+    assert done.stderr.startswith("hcs: the database is of another release (")
+    assert "'9999'" in done.stderr and done.stderr.count("\n") == 1
+    async with engine.connect() as connection:
+        assert (await connection.scalar(text("SELECT version_num FROM alembic_version"))) == "9999"
+    await engine.dispose()
+
+
+async def test_migrate_says_which_schema_it_reached(backend: Backend, database_url: str) -> None:
+    done = await hcs(backend, database_url, "migrate", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == '{"revision":"0002"}\n'
 
 
 async def test_the_database_itself_refuses_an_overcommitted_card(database_url: str) -> None:

@@ -11,7 +11,15 @@ from hcs_bus.names import DeviceId, NodeName, PodUid, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.policy import load_policy
 from hcs_control.rows import AllocationRow, AnyRow, DeviceLinkRow, Removed
-from hcs_control.store.port import Batch, FencedError, OutboxDecision, ParkedEvent, Store
+from hcs_control.store.port import (
+    Batch,
+    Contents,
+    FencedError,
+    NotEmptyError,
+    OutboxDecision,
+    ParkedEvent,
+    Store,
+)
 from tests.support.every_kind import FACTS, FINGERPRINT, SAMPLES
 from tests.support.facts import GIB, allocation, device, fault, fingerprint, link, quota
 from tests.support.folding import Folding
@@ -38,6 +46,41 @@ def full_folding() -> Folding:
     for fact in told.values():
         folding.add(fact, node=NodeName("gpu-1"))
     return folding
+
+
+def contents_of(folding: Folding) -> Contents:
+    """Return what a store holds after a fold, with two decisions: a published and a waiting one."""
+    batch = folding.batch()
+    rows = [row for row in batch.changes.values() if not isinstance(row, Removed)]
+    return Contents(
+        position=folding.seq,
+        rows=rows,
+        decisions=[
+            OutboxDecision(
+                fact_seq=StreamSeq(1), message=Message(subject="s", id=name, payload=b"\x00\xff")
+            )
+            for name in ("decision-1", "decision-2")
+        ],
+        parked=[
+            ParkedEvent(stream_seq=StreamSeq(seq), subject="s", reason="why", payload=b"{\xff")
+            for seq in (3, 5)
+        ],
+        published={"decision-1": StreamSeq(7)},
+    )
+
+
+def in_order(contents: Contents) -> Contents:
+    """Return the same contents in one order: stores keep none."""
+    return msgspec.structs.replace(
+        contents,
+        rows=sorted(contents.rows, key=lambda row: (type(row).__name__, row.key)),
+        decisions=sorted(contents.decisions, key=lambda each: each.message.id),
+        parked=sorted(contents.parked, key=lambda each: each.stream_seq),
+    )
+
+
+def ignore(_done: int) -> None:
+    """Hear of progress and do nothing."""
 
 
 def same_fleet(left: Fleet, right: Fleet) -> bool:
@@ -138,13 +181,56 @@ class StoreContract:
         assert row.vram_bytes == 80 * GIB
         assert row.node_name == "node.with.dots"
 
+    async def test_contents_restored_into_an_empty_store_are_the_same_there(
+        self, store: Store
+    ) -> None:
+        folding = full_folding()
+        contents = contents_of(folding)
+        heard: list[int] = []
+        await store.restore(contents, progress=heard.append)
+        assert in_order(await store.contents()) == in_order(contents)
+        assert heard[-1] == len(contents.rows) + 2 + 2
+        loaded = await store.load()
+        assert same_fleet(loaded.fleet, folding.fleet)
+        assert (loaded.position, loaded.decision_seq) == (contents.position, 7)
+        assert [each.message.id for each in await store.unpublished(9)] == ["decision-2"]
+
+    async def test_a_restored_store_goes_on_behind_its_position(self, store: Store) -> None:
+        folding = full_folding()
+        await store.restore(contents_of(folding), progress=ignore)
+        folding.add(allocation(AllocationState.RELEASED))
+        await store.commit(folding.batch())
+        loaded = await store.load()
+        assert same_fleet(loaded.fleet, folding.fleet)
+        assert loaded.position == folding.seq
+
+    async def test_nothing_is_restored_over_a_projection(self, store: Store) -> None:
+        before = full_folding()
+        await store.commit(before.batch())
+        held = in_order(await store.contents())
+        with pytest.raises(NotEmptyError):
+            await store.restore(contents_of(full_folding()), progress=ignore)
+        assert in_order(await store.contents()) == held
+
+    async def test_a_store_that_has_parked_but_folded_nothing_is_not_empty(
+        self, store: Store
+    ) -> None:
+        parked = contents_of(full_folding()).parked[:1]
+        await store.commit(_batch(parked=parked, position_to=StreamSeq(0)))
+        with pytest.raises(NotEmptyError):
+            await store.restore(contents_of(full_folding()), progress=ignore)
+        assert (await store.contents()).rows == []
+
 
 def _batch(
-    *, decisions: list[OutboxDecision] | None = None, parked: list[ParkedEvent] | None = None
+    *,
+    decisions: list[OutboxDecision] | None = None,
+    parked: list[ParkedEvent] | None = None,
+    position_to: StreamSeq = StreamSeq(1),  # noqa: B008  # a number
 ) -> Batch:
     return Batch(
         position_from=StreamSeq(0),
-        position_to=StreamSeq(1),
+        position_to=position_to,
         changes={},
         decisions=decisions or [],
         parked=parked or [],

@@ -38,7 +38,3 @@ def test_its_end_leaves_no_row_though_the_grant_goes_on(folding: Folding) -> Non
     again = folding.add(unenforced("d0", pod=POD, used_gib=0, processes=0))
     assert again.changes[:-1] == []
 
-
-def test_an_enforced_container_that_ended_is_still_of_interest(folding: Folding) -> None:
-    folding.add(quota("d0", used_gib=0))
-    assert [row.enforced for row in folding.fleet.usage_of_pod[POD].values()] == [True]
