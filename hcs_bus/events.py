@@ -178,7 +178,11 @@ class Fault(Event, frozen=True, kw_only=True):
 
 
 class Quota(Event, frozen=True, kw_only=True):
-    """What one container uses of one card, as the interceptor told the agent."""
+    """What one container uses of one card, as the interceptor told the agent.
+
+    Of processes that no interceptor holds to a quota the driver tells: `enforced` is false then,
+    `container` empty where nobody can say which it is, and a fact without processes is the end.
+    """
 
     pod_uid: PodName
     container: Name
@@ -188,6 +192,7 @@ class Quota(Event, frozen=True, kw_only=True):
     peak_bytes: Count
     refusals: Count  # allocations refused at the quota, since the container started
     processes: SmallCount
+    enforced: bool = True  # since 0.2
 
 
 class Benchmark(Event, frozen=True, kw_only=True):

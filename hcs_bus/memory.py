@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 
 from hcs_bus.envelope import Message
-from hcs_bus.errors import BusError, ConflictError
+from hcs_bus.errors import BusError, ConflictError, TransientError
 from hcs_bus.names import StreamSeq
-from hcs_bus.port import PublishAck, Record, StreamState
+from hcs_bus.port import PublishAck, PublishRefused, PublishResult, Record, StreamState
 from hcs_bus.subjects import DECISIONS_STREAM, DECISIONS_SUBJECTS, FACTS_STREAM, FACTS_SUBJECTS
+
+MESSAGE_BYTES_MAX = 1024**2  # as a nats-server that is not told otherwise
 
 
 def subject_matches(pattern: str, subject: str) -> bool:
@@ -88,15 +90,19 @@ class MemoryBus:
             DECISIONS_STREAM: _Stream(DECISIONS_SUBJECTS),
         }
 
-    async def publish_many(self, messages: Sequence[Message]) -> list[PublishAck | None]:
+    async def publish_many(self, messages: Sequence[Message]) -> list[PublishResult]:
         """Store messages in order; see the port."""
-        return [await self._stream_of(message.subject).store(message) for message in messages]
+        return [await self._publish(message) for message in messages]
 
     async def append(
         self, message: Message, *, subjects: str, expected_seq: StreamSeq
     ) -> StreamSeq:
         """Compare, then store; see the port."""
-        stream = self._stream_of(message.subject)
+        stream, refused = self._stream_of(message.subject), _refusal(message)
+        if stream is None:
+            raise TransientError(f"{message.subject}: no stream takes the subject")
+        if refused is not None:
+            raise BusError(f"{message.subject}: {refused.reason}")
         if message.id not in stream.seq_of_id and stream.last_seq_of(subjects) != expected_seq:
             raise ConflictError(
                 f"last {subjects} is {stream.last_seq_of(subjects)}, not {expected_seq}"
@@ -127,8 +133,19 @@ class MemoryBus:
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _stream_of(self, subject: str) -> _Stream:
-        for stream in self._streams.values():
-            if subject_matches(stream.subjects, subject):
-                return stream
-        raise BusError(f"no stream takes subject {subject!r}")
+    async def _publish(self, message: Message) -> PublishResult:
+        stream = self._stream_of(message.subject)
+        return _refusal(message) or (None if stream is None else await stream.store(message))
+
+    def _stream_of(self, subject: str) -> _Stream | None:
+        fitting = (s for s in self._streams.values() if subject_matches(s.subjects, subject))
+        return next(fitting, None)
+
+
+def _refusal(message: Message) -> PublishRefused | None:
+    size = len(message.payload)
+    if size > MESSAGE_BYTES_MAX:
+        return PublishRefused(reason=f"{size} bytes, the bus takes {MESSAGE_BYTES_MAX}")
+    if not message.subject or " " in message.subject:
+        return PublishRefused(reason=f"{message.subject!r} is no subject")
+    return None

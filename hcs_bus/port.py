@@ -22,6 +22,16 @@ class PublishAck(msgspec.Struct, frozen=True, kw_only=True):
     duplicate: bool
 
 
+class PublishRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The server will never store this message as it is: sending it again is of no use."""
+
+    reason: str
+
+
+# `None`: there was no acknowledgement, and whether the message is stored is unknown. Send it again.
+PublishResult = PublishAck | PublishRefused | None
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a stream, with its position."""
 
@@ -41,7 +51,11 @@ class Follower(Protocol):
     """Reads a stream in order from a position on."""
 
     async def fetch(self, *, limit: int, timeout_s: float) -> list[Record]:
-        """Return up to `limit` next records as soon as there is one; `[]` after `timeout_s`."""
+        """Return up to `limit` next records as soon as there is one; `[]` after `timeout_s`.
+
+        What is on its way already is waited for, so fewer than `limit` mean that the stream ended
+        there, or the connection. A fetch that is cancelled has taken nothing.
+        """
 
     async def close(self) -> None:
         """Forget the server-side reader."""
@@ -50,8 +64,11 @@ class Follower(Protocol):
 class Bus(Protocol):
     """The port."""
 
-    async def publish_many(self, messages: Sequence[Message]) -> list[PublishAck | None]:
-        """Store messages; `None` stands where the server gave no acknowledgement: send it again."""
+    async def publish_many(self, messages: Sequence[Message]) -> list[PublishResult]:
+        """Store messages, in order, and return what became of each; one failing stops no other.
+
+        When the connection is lost, what was not sent by then is `None` as well.
+        """
 
     async def append(
         self, message: Message, *, subjects: str, expected_seq: StreamSeq
@@ -61,6 +78,7 @@ class Bus(Protocol):
         Raises:
             ConflictError: somebody else appended in between.
             TransientError: no answer; whether it was stored is unknown until one has caught up.
+            BusError: the server will never store it as it is.
         """
 
     async def follow(

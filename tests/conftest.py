@@ -1,8 +1,35 @@
-"""For all tests: no setting of the developer's own shell leaks in."""
+"""For all tests: which servers they use, and that no setting of the developer's shell leaks in."""
 
+import argparse
 import os
 
+import hypothesis
 import pytest
+
+from tests.support.backend import KINDS, WHEELS
+
+# How long an example takes says something of the machine, nothing of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--backends`."""
+    parser.addoption(
+        "--backends",
+        type=_kinds,
+        default=(WHEELS,),
+        help=f"which NATS and PostgreSQL the integration tests use, of: {','.join(KINDS)}",
+    )
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """Return the kinds that are named, as pytest's argument parser wants it."""
+    kinds = tuple(text.split(","))
+    unknown = ", ".join(sorted(set(kinds) - set(KINDS)))
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such kind: {unknown} (there is {', '.join(KINDS)})")
+    return kinds
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,9 @@
 import pytest
 
 from hcs_bus.memory import MemoryBus, subject_matches
+from hcs_bus.names import StreamSeq
+from hcs_bus.port import Bus
+from hcs_bus.subjects import FACTS_STREAM
 from tests.support.bus_contract import BusContract
 
 
@@ -13,6 +16,12 @@ class TestMemoryBus(BusContract):
     def bus(self) -> MemoryBus:
         """Return an empty bus."""
         return MemoryBus()
+
+    async def drop_oldest(self, bus: Bus, *, keep: int) -> None:
+        """Drop all but the newest facts."""
+        assert isinstance(bus, MemoryBus)
+        state = await bus.stream_state(FACTS_STREAM)
+        await bus.truncate(FACTS_STREAM, before=StreamSeq(state.last_seq - keep + 1))
 
 
 @pytest.mark.parametrize(
