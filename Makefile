@@ -1,6 +1,8 @@
 # Everything starts here; `make` alone says what there is.
 .DEFAULT_GOAL := help
 VENV := .venv/bin
+# Which NATS and PostgreSQL the integration tests use; `BACKENDS=wheels` needs no container engine.
+BACKENDS ?= wheels,containers
 BENCHES := $(patsubst tests/bench/%.py,%,$(wildcard tests/bench/[a-z]*.py))
 export PYTHON
 
@@ -23,8 +25,9 @@ up: bootstrap ## Build what is missing and start a cluster on this machine
 down: ## Stop the cluster; its data stays
 	@$(VENV)/hcs down
 
-test: bootstrap ## Run all tests (ARGS="-k name" for some)
-	@$(VENV)/python -m pytest $(ARGS)
+test: bootstrap ## Run all tests (ARGS="-k name" for some; BACKENDS=wheels without containers)
+	@case $(BACKENDS) in *containers*) $(VENV)/python -m tests.support.containers_engine; esac
+	@$(VENV)/python -m pytest --backends=$(BACKENDS) $(ARGS)
 
 lint: bootstrap ## Check style, types and layers
 	@$(VENV)/ruff check .

@@ -40,21 +40,29 @@ install_wheels() {
             fail "$python makes no virtual environment (on Debian: apt-get install python3-venv)"
     fi
     local pip=("$venv/bin/python" -m pip --disable-pip-version-check install --quiet)
-    "${pip[@]}" --require-hashes -r "$root/requirements.lock"
+    "${pip[@]}" --require-hashes -r "$root/requirements.lock" ||
+        fail "the packages of requirements.lock cannot be installed; pip's own words stand above"
     # The build backend is in the lock, so nothing unpinned is fetched for it.
     "${pip[@]}" --no-deps --no-build-isolation --editable "$root"
     wheels_wanted >"$stamp"
     echo "[1/$steps] Python packages installed in $((SECONDS - started)) s"
 }
 
+has_compiler() {
+    command -v "${CC:-cc}" >/dev/null && command -v make >/dev/null
+}
+
 ensure_compiler() {
-    local compiler=${CC:-cc}
-    command -v "$compiler" >/dev/null && command -v make >/dev/null && return
-    if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
-        fail "no C compiler ($compiler): install gcc, make and the C library's headers"
+    has_compiler && return
+    # Whoever names a compiler by CC wants that one, and no other.
+    if [[ $EUID -eq 0 && -z ${CC:-} ]] && command -v apt-get >/dev/null; then
+        echo "[2/$steps] installing a C compiler ..."
+        if ! { apt-get update -qq && apt-get install -y -qq gcc libc6-dev make >/dev/null; }; then
+            fail "apt-get installs no gcc, libc6-dev and make; its own words stand above"
+        fi
     fi
-    echo "[2/$steps] installing a C compiler ..."
-    apt-get update -qq && apt-get install -y -qq gcc libc6-dev make >/dev/null
+    has_compiler ||
+        fail "no C compiler (${CC:-cc}) or no make: install gcc, make and the C library's headers"
 }
 
 build_c() {

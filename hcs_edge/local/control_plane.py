@@ -9,7 +9,7 @@ from hcs_edge.local import https, kubeconfig
 from hcs_edge.local.errors import ProgramFailedError
 from hcs_edge.local.files import PRIVATE_DIRECTORY_MODE, write_private
 from hcs_edge.local.home import Home
-from hcs_edge.local.launcher import Launcher
+from hcs_edge.local.launcher import Launcher, Stage
 from hcs_edge.local.pki import CLUSTER_CA, ETCD_CA
 from hcs_edge.local.ports import LOOPBACK
 from hcs_edge.local.programs import program
@@ -47,7 +47,8 @@ def start_etcd(launcher: Launcher, settings: Settings) -> None:
         argv += [f"{prefix}cert-file={files[0]}", f"{prefix}key-file={files[1]}"]
         argv += [f"{prefix}trusted-ca-file={files[2]}", f"{prefix}client-cert-auth"]
     # Kubernetes objects here are made anew from files: losing the last ones to a power cut is fine.
-    launcher.start("etcd", [*argv, "--unsafe-no-fsync"], port=settings.ports["etcd"])
+    argv += ["--unsafe-no-fsync"]
+    launcher.start("etcd", argv, port=settings.ports["etcd"], stage=Stage.STORE)
 
 
 def await_etcd(launcher: Launcher, settings: Settings) -> None:
@@ -92,7 +93,7 @@ def start_apiserver(launcher: Launcher, settings: Settings) -> None:
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         "--endpoint-reconciler-type=none",
     ]
-    launcher.start("kube-apiserver", argv, port=port)
+    launcher.start("kube-apiserver", argv, port=port, stage=Stage.SERVERS)
 
 
 def await_apiserver(launcher: Launcher, settings: Settings) -> None:

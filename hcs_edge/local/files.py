@@ -5,18 +5,21 @@ from pathlib import Path
 
 import hcs_edge
 from hcs_edge.local.errors import LocalClusterError
+from hcs_edge.local.unprivileged import Account
 
 PRIVATE_FILE_MODE = 0o600
 PRIVATE_DIRECTORY_MODE = 0o700
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that never exists half written or readable by others."""
+def write_private(path: Path, content: bytes, *, owner: Account | None = None) -> None:
+    """Write a file that never exists half written or readable by others; `None` is ourselves."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.unlink(missing_ok=True)  # left by a writer that was killed
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
+        if owner is not None:
+            os.fchown(descriptor, owner.user_id, owner.group_id)
     temporary.replace(path)
 
 

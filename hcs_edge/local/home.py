@@ -75,12 +75,12 @@ class Home:
 
     @property
     def nats(self) -> Path:
-        """The bus: its configuration and its streams."""
+        """The bus: its configuration and its streams; belongs to the account it runs as."""
         return self.root / "nats"
 
     @property
     def postgres(self) -> Path:
-        """The database; belongs to the account PostgreSQL runs as."""
+        """The database; belongs to the account it runs as."""
         return self.root / "postgres"
 
     @property

@@ -1,5 +1,6 @@
 """Starts a cluster's processes one by one and says so; knows the log of each for when one fails."""
 
+import enum
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,14 @@ from hcs_edge.local.process import ProcessSpec
 
 READY_TIMEOUT_S = 60.0
 READY_POLL_S = 0.05
+
+
+class Stage(enum.IntEnum):
+    """When a process is stopped: the last stage first, all of one stage at the same time."""
+
+    STORE = 1  # etcd, to which the API server writes until it ends
+    SERVERS = 2  # API server, bus, database: clients tell them what they have left to tell
+    CLIENTS = 3  # everything else; they do not need each other to end
 
 
 class Progress(Protocol):
@@ -32,7 +41,6 @@ class Launcher:
     def __init__(self, home: Home, progress: Progress) -> None:
         self._home = home
         self._progress = progress
-        self._started = 0
 
     def start(
         self,
@@ -40,14 +48,14 @@ class Launcher:
         argv: Sequence[str],
         *,
         port: int | None = None,
+        stage: Stage = Stage.CLIENTS,
         environment: Mapping[str, str] | None = None,
         stop_signal: int = SIGTERM,
     ) -> None:
         """Start a process and remember it."""
-        self._started += 1
         spec = ProcessSpec(
             name=name,
-            order=self._started,
+            order=stage,
             argv=list(argv),
             environment=dict(environment or {}),
             log=str(self.log(name)),

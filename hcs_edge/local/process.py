@@ -39,7 +39,7 @@ class ProcessSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What to run, and how to end it."""
 
     name: str
-    order: int  # stopped in the opposite order
+    order: int  # the highest is stopped first, equal ones at the same time
     argv: list[str]
     environment: dict[str, str]  # on top of what the starting command has; may hold secrets
     log: str
@@ -133,10 +133,10 @@ def load(run_directory: Path, name: str) -> ProcessRecord | None:
 
 
 def load_all(run_directory: Path) -> list[ProcessRecord]:
-    """Return all records in the order in which the processes were started."""
+    """Return all records, what is stopped last coming first."""
     names = [path.stem for path in run_directory.glob("*.json")]
     records = [record for name in names if (record := load(run_directory, name)) is not None]
-    return sorted(records, key=lambda record: record.spec.order)
+    return sorted(records, key=lambda record: (record.spec.order, record.spec.name))
 
 
 def stop(record: ProcessRecord) -> None:

@@ -1,4 +1,7 @@
-"""One real nats-server and one real PostgreSQL per session; empty streams and database per test."""
+"""One real nats-server and one real PostgreSQL per session; empty streams and database per test.
+
+With `--backends=wheels,containers` each test that uses them runs once with either kind.
+"""
 
 import itertools
 import shutil
@@ -12,16 +15,23 @@ from hcs_bus.jetstream import JetStreamBus
 from hcs_control.store import postgres
 from hcs_control.store.migrate import migrate
 from hcs_control.store.postgres import PostgresStore
-from tests.support.backend import Backend, start_backend, stop_backend
+from tests.support.backend import WHEELS, Backend, start_backend, stop_backend
 
 _database_numbers = itertools.count(1)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses the servers once for each kind that is wanted."""
+    if "backend" in metafunc.fixturenames:
+        kinds = metafunc.config.getoption("backends", default=(WHEELS,))
+        metafunc.parametrize("backend", kinds, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def backend() -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """Start both servers in a directory of their own."""
     root = Path(tempfile.mkdtemp(prefix="hcs-it-"))
-    started = start_backend(root)
+    started = start_backend(root, request.param)
     yield started
     stop_backend(started)
     shutil.rmtree(root, ignore_errors=True)

@@ -12,13 +12,19 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from hcs_edge.local import cluster, ports, process
+from hcs_bus import jetstream
+from hcs_bus.subjects import FACTS_STREAM, FACTS_SUBJECTS
+from hcs_edge.local import cluster, ports, process, unprivileged
 from hcs_edge.local.cluster import Part
 from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.home import Home
+from hcs_edge.local.launcher import Stage
+from hcs_edge.local.process import ProcessRecord, ProcessSpec
 from tests.support.backend import SilentProgress, free_port_base
+from tests.support.facts import heartbeat, message
 from tests.support.local_cluster import LocalCluster, eventually, start, temporary_home
 
+DAC_READ_SEARCH = 1 << 2  # its number in capability.h
 STORES = frozenset({Part.NATS, Part.POSTGRES})
 
 
@@ -108,6 +114,46 @@ def test_down_where_nothing_ever_was_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("name", ["nats", "postgres"])
+def test_a_server_is_never_root_and_may_do_no_more_than_pass(home: Home, name: str) -> None:
+    started = start(home, STORES)
+    owner = unprivileged.account()
+    expected_id = os.getuid() if owner is None else owner.user_id
+    identity = started.record(name).identity
+    assert identity is not None
+    status = _status(identity.pid)
+    assert status["Uid"].split() == [str(expected_id)] * 4
+    assert int(status["CapEff"], 16) & ~DAC_READ_SEARCH == 0
+    assert {path.lstat().st_uid for path in _below(home.root / name)} == {expected_id}
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":", 1) for line in lines)
+
+
+def _below(directory: Path) -> list[Path]:
+    return [directory, *directory.rglob("*")]
+
+
+async def _log_one_fact(started: LocalCluster) -> int:
+    """Append a fact to the log; return how many it holds."""
+    bus = await jetstream.connect(started.nats_url("control"), name="test")
+    await bus.ensure_streams()
+    await bus.publish_many([message(heartbeat())])
+    last = await bus.last_seq(FACTS_STREAM, FACTS_SUBJECTS)
+    await bus.close()
+    return last
+
+
+async def test_the_log_of_an_earlier_version_that_ran_as_root_is_taken_over(home: Home) -> None:
+    assert await _log_one_fact(start(home, STORES)) == 1
+    _down(home)
+    for path in _below(home.nats):
+        os.chown(path, os.getuid(), os.getgid())
+    assert await _log_one_fact(start(home, STORES)) == 2
+
+
 async def test_the_data_stays_over_down_and_up_until_it_is_purged(home: Home) -> None:
     async def tables(started: LocalCluster) -> list[str]:
         connection = await asyncpg.connect(started.database_url("hcs"))
@@ -117,12 +163,15 @@ async def test_the_data_stays_over_down_and_up_until_it_is_purged(home: Home) ->
         await connection.close()
         return [str(row["n"]) for row in rows]
 
-    assert len(await tables(start(home, STORES))) == 1
+    async def both(started: LocalCluster) -> tuple[int, int]:
+        return len(await tables(started)), await _log_one_fact(started)
+
+    assert await both(start(home, STORES)) == (1, 1)
     _down(home)
-    assert len(await tables(start(home, STORES))) == 2
+    assert await both(start(home, STORES)) == (2, 2)
     _down(home, purge=True)
     assert [path.name for path in home.root.iterdir()] == ["lock"]
-    assert len(await tables(start(home, STORES))) == 1
+    assert await both(start(home, STORES)) == (1, 1)
 
 
 def test_down_cleans_up_after_an_up_that_was_killed(home: Home) -> None:
@@ -149,22 +198,64 @@ def test_a_program_that_fails_says_why_and_what_was_started_is_stopped(home: Hom
     assert cluster.status(home) == []
 
 
-def test_a_process_that_ignores_its_stop_signal_is_killed(home: Home) -> None:
-    home.run.mkdir()
-    spec = process.ProcessSpec(
-        name="stubborn",
-        order=1,
-        argv=["/bin/sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.05; done"],
+def _start_shell(
+    home: Home, name: str, on_stop: str, *, stage: Stage, stop_timeout_s: float = 10.0
+) -> ProcessRecord:
+    """Start a shell that does something when it is told to stop; its directory is the home's."""
+    home.run.mkdir(exist_ok=True)
+    spec = ProcessSpec(
+        name=name,
+        order=stage,
+        argv=["/bin/sh", "-c", f"cd {home.root}; trap '{on_stop}' TERM; echo up; {_FOR_EVER}"],
         environment={},
-        log=str(home.root / "log"),
-        stop_timeout_s=0.2,
+        log=str(home.root / f"{name}.log"),
+        stop_timeout_s=stop_timeout_s,
     )
     record = process.start(home.run, spec)
-    eventually(lambda: "deaf" in Path(spec.log).read_text())
+    eventually(lambda: "up" in _log(home, name))
+    return record
+
+
+_FOR_EVER = "while :; do sleep 0.02; done"
+
+
+def _log(home: Home, name: str) -> str:
+    return (home.root / f"{name}.log").read_text()
+
+
+def test_a_process_that_ignores_its_stop_signal_is_killed(home: Home) -> None:
+    record = _start_shell(home, "deaf", "", stage=Stage.CLIENTS, stop_timeout_s=0.2)
     began_s = time.monotonic()
     assert _down(home) == 1
     assert not record.is_running
-    assert time.monotonic() - began_s < spec.stop_timeout_s + process.KILL_TIMEOUT_S
+    assert time.monotonic() - began_s < record.spec.stop_timeout_s + process.KILL_TIMEOUT_S
+
+
+def test_processes_of_one_stage_are_stopped_at_the_same_time(home: Home) -> None:
+    # Each waits for the other to be told: one after the other, the first would never end.
+    for name, other in (("one", "two"), ("two", "one")):
+        told = f"touch {name}.told; until [ -e {other}.told ]; do sleep 0.02; done; echo bye; exit"
+        _start_shell(home, name, told, stage=Stage.CLIENTS)
+    assert _down(home) == 2
+    assert [_log(home, name) for name in ("one", "two")] == ["up\nbye\n"] * 2
+
+
+def test_a_server_is_not_told_to_stop_before_its_clients_are_gone(home: Home) -> None:
+    # Their names are in the other order, and the client takes its time.
+    _start_shell(home, "a-server", "test -e gone && echo last; exit", stage=Stage.SERVERS)
+    _start_shell(home, "b-client", "sleep 0.1; touch gone; exit", stage=Stage.CLIENTS)
+    _start_shell(home, "c-store", "test -e gone && echo last; exit", stage=Stage.STORE)
+    assert _down(home) == 3
+    assert [_log(home, name) for name in ("a-server", "c-store")] == ["up\nlast\n"] * 2
+
+
+def test_who_writes_is_stopped_before_who_is_written_to(local_cluster: LocalCluster) -> None:
+    order = {record.spec.name: record.spec.order for record in cluster.status(local_cluster.home)}
+    servers = {"nats", "postgres", "kube-apiserver"}
+    clients = order.keys() - servers - {"etcd"}
+    assert {"projector", "extender", "webhook", "agent-a100-0", "kwok"} <= clients
+    assert order["etcd"] < min(order[name] for name in servers)
+    assert max(order[name] for name in servers) < min(order[name] for name in clients)
 
 
 def test_secrets_are_no_arguments_and_no_file_of_others(home: Home) -> None:

@@ -1,11 +1,16 @@
-"""A nats-server and a PostgreSQL for tests, started the way `hcs up` starts them."""
+"""A nats-server and a PostgreSQL for tests: started as `hcs up` starts them, or in containers.
+
+Both kinds have the same programs, configuration, users and ports, and can be killed and restarted.
+"""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import asyncpg
 import nats
@@ -13,10 +18,16 @@ import nats
 from hcs_bus import jetstream
 from hcs_bus.jetstream import JetStreamBus
 from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM
-from hcs_edge.local import cluster, passwords, process
+from hcs_edge.local import cluster, passwords, ports, postgres, process
+from hcs_edge.local import nats as nats_server
 from hcs_edge.local.cluster import Cluster, Part
 from hcs_edge.local.home import Home
+from hcs_edge.local.pki import Pki
+from hcs_edge.local.settings import Settings
+from tests.support.containers import Containers
 
+WHEELS, CONTAINERS = "wheels", "containers"
+KINDS = (WHEELS, CONTAINERS)
 PARTS = frozenset({Part.NATS, Part.POSTGRES})
 PORTS_NEEDED = 40  # the block that a cluster plans, whatever parts it starts
 
@@ -31,11 +42,52 @@ class SilentProgress:
         """Say nothing."""
 
 
+class Servers(Protocol):
+    """How to hurt the servers: by their names, `nats` and `postgres`."""
+
+    def kill(self, name: str) -> None:
+        """`kill -9` a server and wait until it is gone."""
+
+    def restart(self, name: str) -> None:
+        """Start a killed server again, with the command, the port and the data it had."""
+
+    def stop(self) -> None:
+        """Stop both."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Servers that run as `hcs up` runs them."""
+
+    home: Home
+
+    def kill(self, name: str) -> None:
+        """See `Servers`."""
+        record = process.load(self.home.run, name)
+        assert record is not None and record.identity is not None
+        os.kill(record.identity.pid, signal.SIGKILL)
+        # Reaped too: PostgreSQL takes a zombie that its lock file names for a living server.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(record.identity.pid, 0)
+        while process.is_running(record.identity):
+            pass
+
+    def restart(self, name: str) -> None:
+        """See `Servers`."""
+        record = process.load(self.home.run, name)
+        assert record is not None
+        process.start(self.home.run, record.spec)
+
+    def stop(self) -> None:
+        """See `Servers`."""
+        cluster.down(self.home, SilentProgress())
+
+
 @dataclass(frozen=True)
 class Backend:
     """Both servers, and how to reach and to hurt them."""
 
-    home: Home
+    servers: Servers
     ports: dict[str, int]
     passwords: dict[str, str]
 
@@ -82,17 +134,11 @@ class Backend:
 
     def kill(self, name: str) -> None:
         """`kill -9` a server."""
-        record = process.load(self.home.run, name)
-        assert record is not None and record.identity is not None
-        os.kill(record.identity.pid, signal.SIGKILL)
-        while process.is_running(record.identity):
-            pass
+        self.servers.kill(name)
 
     def restart(self, name: str) -> None:
-        """Start a killed server again, with the command it had."""
-        record = process.load(self.home.run, name)
-        assert record is not None
-        process.start(self.home.run, record.spec)
+        """Start a killed server again."""
+        self.servers.restart(name)
 
 
 def free_port_base(count: int = PORTS_NEEDED) -> int:
@@ -113,15 +159,23 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def start_backend(root: Path) -> Backend:
-    """Start both servers below `root`."""
+def start_backend(root: Path, kind: str = WHEELS) -> Backend:
+    """Start both servers below `root`, the way one of `KINDS` does it."""
     home = Home(root)
-    made = cluster.up(
-        Cluster(home=home, fleet=(), port_base=free_port_base(), parts=PARTS), SilentProgress()
+    if kind == WHEELS:
+        wanted = Cluster(home=home, fleet=(), port_base=free_port_base(), parts=PARTS)
+        made = cluster.up(wanted, SilentProgress())
+        return Backend(Processes(home), made.ports, passwords.ensure(home, ()))
+    settings = Settings(
+        home=home,
+        ports=ports.plan(free_port_base(), ()),
+        passwords=passwords.ensure(home, (*nats_server.SERVICES, *postgres.USERS)),
+        pki=Pki(home.pki),
+        nodes=(),
     )
-    return Backend(home=home, ports=made.ports, passwords=passwords.ensure(home, ()))
+    return Backend(Containers(settings), settings.ports, settings.passwords)
 
 
 def stop_backend(backend: Backend) -> None:
     """Stop both servers."""
-    cluster.down(backend.home, SilentProgress())
+    backend.servers.stop()

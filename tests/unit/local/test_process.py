@@ -57,10 +57,10 @@ def test_a_process_whose_id_was_given_to_another_is_not_signalled(
     assert signals == []
 
 
-def test_records_come_back_in_the_order_of_the_start(tmp_path: Path) -> None:
-    _remember(tmp_path, _spec("zeta", 1), _own_stat())
-    _remember(tmp_path, _spec("alpha", 2), _own_stat())
-    assert [record.spec.name for record in process.load_all(tmp_path)] == ["zeta", "alpha"]
+def test_records_come_back_by_stage_with_what_is_stopped_last_in_front(tmp_path: Path) -> None:
+    for name, order in (("beta", 2), ("zeta", 1), ("alpha", 2)):
+        _remember(tmp_path, _spec(name, order), _own_stat())
+    assert [record.spec.name for record in process.load_all(tmp_path)] == ["zeta", "alpha", "beta"]
 
 
 def test_a_start_that_was_killed_before_its_fork_left_a_record_without_a_process(
