@@ -21,6 +21,8 @@ from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.files import checkout
 
 CONTAINER_ENGINE_TIMEOUT_S = 5.0
+ENGINE_OK = " answers"
+OWN_ENGINE_NEEDS = ("dockerd", "unshare", "apt-get")
 LIBRARIES = {  # what an agent on this node would load
     "NVIDIA cards": "libnvidia-ml.so.1",
     "Huawei Ascend cards": "libdcmi.so",
@@ -48,8 +50,9 @@ def examine() -> Iterator[Finding]:
         yield _located("local cluster", name, partial(programs.program, name))
     yield _located("trying things out", "kubectl", partial(programs.program, "kubectl"))
     if os.geteuid() == 0:
-        yield _on_path("PostgreSQL when started by root", "setpriv", "install util-linux")
+        yield _on_path("NATS and PostgreSQL when started by root", "setpriv", "install util-linux")
     yield _on_path("building the C libraries", "cc", "install gcc and the C library's headers")
+    yield _on_path("building the C libraries", "make", "install make")
     for name in ("sim/libnvidia-ml.so.1", "interceptor/libhcs_interceptor.so"):
         yield _located("simulated cards, quotas", name, partial(_built, name))
     for feature, library in LIBRARIES.items():
@@ -89,29 +92,42 @@ def _library(feature: str, name: str) -> Finding:
 
 
 def _container_engine() -> Finding:
-    docker = shutil.which("docker")
-    detail = "no `docker` on PATH"
-    if docker is not None:
-        try:
-            done = subprocess.run(
-                [docker, "info", "--format", "{{.ServerVersion}}"],
-                capture_output=True,
-                text=True,
-                timeout=CONTAINER_ENGINE_TIMEOUT_S,
-                check=False,
-            )
-            detail = (done.stdout if done.returncode == 0 else done.stderr).strip()
-        except subprocess.TimeoutExpired:
-            docker, detail = None, f"no answer in {CONTAINER_ENGINE_TIMEOUT_S:.0f} s"
-        else:
-            docker = docker if done.returncode == 0 else None
+    """Find the engine at hand, or what root needs to start one (docs/decisions/006)."""
+    detail = _engine_at_hand()
+    found = detail.endswith(ENGINE_OK)
+    if not found and os.geteuid() == 0:
+        missing = [name for name in OWN_ENGINE_NEEDS if shutil.which(name) is None]
+        found = not missing or missing == ["dockerd"]  # apt-get brings it
+        detail += f"; root can start one, missing for that: {', '.join(missing) or 'nothing'}"
     return Finding(
-        feature="container images",
+        feature="integration tests on containers",
         needs="container engine",
-        found=docker is not None,
+        found=found,
         required=False,
         detail=detail,
     )
+
+
+def _engine_at_hand() -> str:
+    docker = shutil.which("docker")
+    if docker is None:
+        return "no `docker` on PATH"
+    query = "{{.ServerVersion}} {{.SecurityOptions}}"
+    try:
+        done = subprocess.run(
+            [docker, "info", "--format", query],
+            capture_output=True,
+            text=True,
+            timeout=CONTAINER_ENGINE_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {CONTAINER_ENGINE_TIMEOUT_S:.0f} s"
+    if done.returncode != 0:
+        return done.stderr.strip()
+    if "rootless" in done.stdout:
+        return "a rootless engine: its containers have a loopback of their own"
+    return f"{docker}{ENGINE_OK}"
 
 
 @click.command()
