@@ -8,8 +8,10 @@
 
 #include "config.h"
 #include "debug.h"
+#include "handles.h"
 #include "ledger_file.h"
 #include "report.h"
+#include "seldom.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of joining */
 static struct hcs_ledger *ledger; /* set last, with release; NULL: not joined, or no use */
@@ -35,11 +37,12 @@ static void after_fork_in_child(void) {
     depth = 0;
     pthread_mutex_init(&mutex, NULL);
     hcs_blocks_forget();
+    hcs_handles_forget();
     hcs_report_forget();
 }
 
 /* With the mutex held. */
-static void join(void) {
+static HCS_SELDOM void join(void) {
     static bool fork_watched;
     int saved_errno = errno;
     struct timespec now;
@@ -56,39 +59,42 @@ static void join(void) {
     errno = saved_errno;
 }
 
-/* The ledger, joined with the first hooked call; NULL: nothing is enforced. */
-static struct hcs_ledger *own_ledger(void) {
-    struct hcs_ledger *own = __atomic_load_n(&ledger, __ATOMIC_ACQUIRE);
-    if (own != NULL || __atomic_load_n(&useless, __ATOMIC_RELAXED) || !hcs_config()->enforced) {
-        return own;
-    }
+static HCS_SELDOM struct hcs_ledger *joined_ledger(void) {
     pthread_mutex_lock(&mutex);
     if (ledger == NULL && !useless) {
         join();
     }
-    own = ledger;
+    struct hcs_ledger *own = ledger;
     pthread_mutex_unlock(&mutex);
     return own;
+}
+
+/* The ledger, joined with the first hooked call; NULL: nothing is enforced. */
+static inline struct hcs_ledger *own_ledger(void) {
+    struct hcs_ledger *own = __atomic_load_n(&ledger, __ATOMIC_ACQUIRE);
+    if (own != NULL || __atomic_load_n(&useless, __ATOMIC_RELAXED) || !hcs_config()->enforced) {
+        return own;
+    }
+    return joined_ledger();
 }
 
 /* The ledger, if it keeps an account of this card. */
 static struct hcs_ledger *ledger_of(int card) {
     struct hcs_ledger *own = own_ledger();
-    return own != NULL && card >= 0 && (unsigned)card < own->device_count ? own : NULL;
+    return own != NULL && (unsigned)card < own->device_count ? own : NULL;
 }
 
-struct hcs_charge hcs_reserve(int card, uint64_t bytes) {
-    struct hcs_charge charge = {HCS_UNENFORCED, {bytes, (unsigned)card, 0}};
+HCS_IN_ONE_PIECE hcs_charge hcs_reserve_in(int card, unsigned context, uint64_t bytes) {
     struct hcs_ledger *own = ledger_of(card);
-    if (own != NULL) {
-        bool granted = hcs_ledger_reserve(own, slot, (unsigned)card, bytes);
-        charge.verdict = granted ? HCS_GRANTED : HCS_REFUSED;
-        hcs_report_changed();
+    if (own == NULL) {
+        return HCS_UNENFORCED;
     }
-    return charge;
+    bool granted = hcs_ledger_reserve(own, slot, (unsigned)card, bytes);
+    hcs_report_changed();
+    return granted ? hcs_block_of(bytes, (unsigned)card, context) : HCS_REFUSED;
 }
 
-static void give_back(unsigned device, uint64_t bytes) {
+static void release(unsigned device, uint64_t bytes) {
     struct hcs_ledger *own = __atomic_load_n(&ledger, __ATOMIC_ACQUIRE);
     if (own != NULL) {
         hcs_ledger_release(own, slot, device, bytes);
@@ -96,42 +102,29 @@ static void give_back(unsigned device, uint64_t bytes) {
     }
 }
 
-static void remember(struct hcs_block block, uint64_t address) {
-    struct hcs_block old;
-    enum hcs_remembered remembered = hcs_blocks_put(address, block, &old);
-    if (remembered == HCS_REPLACED) {
-        give_back(old.device, old.bytes);
-    } else if (remembered == HCS_NO_MEMORY) {
+HCS_IN_ONE_PIECE void hcs_give_back(hcs_charge charge) {
+    release(hcs_block_device(charge), hcs_block_bytes(charge));
+}
+
+HCS_IN_ONE_PIECE void hcs_remember(hcs_charge charge, uint64_t address) {
+    hcs_block block = charge;
+    enum hcs_table_put put = hcs_blocks_put(address, &block);
+    if (put == HCS_TABLE_REPLACED) {
+        hcs_give_back(block);
+    } else if (put == HCS_TABLE_NO_MEMORY) {
         /* The host is out of memory. The charge stays until the process ends. */
         hcs_debug("charge_kept", "no memory to remember an address");
     }
 }
 
-void hcs_settle(const struct hcs_charge *charge, uint64_t address) {
-    if (charge->verdict != HCS_GRANTED) {
-        return;
-    }
-    if (address != 0) {
-        remember(charge->block, address);
-    } else {
-        give_back(charge->block.device, charge->block.bytes);
-    }
-}
-
-struct hcs_charge hcs_take(uint64_t address) {
-    struct hcs_charge charge = {HCS_UNENFORCED, {0, 0, 0}};
-    if (__atomic_load_n(&ledger, __ATOMIC_ACQUIRE) != NULL &&
-        hcs_blocks_take(address, &charge.block)) {
-        charge.verdict = HCS_GRANTED;
-    }
-    return charge;
-}
+/* Before the process has an account it has no blocks either. */
+HCS_IN_ONE_PIECE hcs_charge hcs_take(uint64_t address) { return hcs_blocks_take(address); }
 
 void hcs_ended(int card, unsigned context) {
     if (__atomic_load_n(&ledger, __ATOMIC_ACQUIRE) != NULL && card >= 0) {
         uint64_t bytes = hcs_blocks_take_all((unsigned)card, context);
         if (bytes > 0) {
-            give_back((unsigned)card, bytes);
+            release((unsigned)card, bytes);
         }
     }
 }

@@ -3,11 +3,11 @@
  *     allocate:  if (!hcs_enter()) return real();      a hooked call inside a hooked call: not ours
  *                charge = hcs_reserve(card, bytes);    refused: do not even try
  *                result = real(&address);
- *                hcs_settle(&charge, address or 0);    0 gives the reservation back
+ *                hcs_settle(charge, address or 0);     0 gives the reservation back
  *                hcs_leave();
  *     free:      charge = hcs_take(address);           before the real free: afterwards the address
  *                result = real(address);               may already be somebody else's
- *                hcs_settle(&charge, freed ? 0 : address);
+ *                hcs_settle(charge, freed ? 0 : address);
  *
  * The reservation comes first: between asking and allocating nobody else can get the same bytes.
  * The account of a process begins with its first hooked call, anew in a forked child: what the
@@ -23,28 +23,37 @@
 #include "blocks.h"
 #include "ledger.h"
 
-enum hcs_verdict {
-    HCS_UNENFORCED, /* no quota, or no ledger: let the call through, keep no account of it */
-    HCS_GRANTED,
-    HCS_REFUSED,
-};
-
-struct hcs_charge {
-    enum hcs_verdict verdict;
-    struct hcs_block block;
-};
+/* A block of blocks.h that is charged, or one of these. */
+typedef uint64_t hcs_charge;
+#define HCS_UNENFORCED 0 /* no quota, or no ledger: let the call through, keep no account of it */
+#define HCS_REFUSED 1
 
 /* Begin the outermost hooked call of this thread; false: we are inside one already. */
 bool hcs_enter(void);
 void hcs_leave(void);
 
-/* `card` is the position in HCS_DEVICES; a negative one has no quota. */
-struct hcs_charge hcs_reserve(int card, uint64_t bytes);
-void hcs_settle(const struct hcs_charge *charge, uint64_t address);
-struct hcs_charge hcs_take(uint64_t address);
+/* `card` is the position in HCS_DEVICES; a negative one has no quota. `context` is the number of
+ * what the memory ends with, from 1; 0: nothing but its own end. */
+hcs_charge hcs_reserve_in(int card, unsigned context, uint64_t bytes);
+static inline hcs_charge hcs_reserve(int card, uint64_t bytes) {
+    return hcs_reserve_in(card, 0, bytes);
+}
+hcs_charge hcs_take(uint64_t address);
 
-/* All that this process holds of a card ended, or what belongs to one of its contexts: a number
- * from 1 that the hook gave to the charge's block, 0 for all. */
+void hcs_remember(hcs_charge charge, uint64_t address);
+void hcs_give_back(hcs_charge charge);
+static inline void hcs_settle(hcs_charge charge, uint64_t address) {
+    if (charge == HCS_UNENFORCED) {
+        return;
+    }
+    if (address != 0) {
+        hcs_remember(charge, address);
+    } else {
+        hcs_give_back(charge);
+    }
+}
+
+/* All that this process holds of a card ended, or what ends with that context. */
 void hcs_ended(int card, unsigned context);
 
 /* Show the quota instead of the card: never more than is there, never less than nothing. Any of

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "seldom.h"
+
 #define LINE_BYTES_MAX 256
 
-void hcs_debug(const char *event, const char *detail) {
+HCS_SELDOM void hcs_debug(const char *event, const char *detail) {
     const char *wanted = getenv("HCS_DEBUG");
     if (wanted == NULL || *wanted == '\0') {
         return;

@@ -1,23 +1,126 @@
-/* The vendors' functions that we stand in front of, in our own declarations (no vendor header is
- * needed to build): types are as wide as theirs, results are their enums as int. */
+/* The shape of every hook: a file of hooks includes this and says, once per function, what it is
+ * called, what it costs and where its result is.
+ *
+ * Before its first hook such a file defines:
+ *     LIBRARY          the struct hcs_library that has the functions
+ *     OUT_OF_MEMORY    the runtime's own code for a refused allocation
+ *     NOT_THERE        our answer where there is no runtime to ask
+ *
+ * The vendors' functions are declared by us (no vendor header is needed to build): types are as
+ * wide as theirs, results are their enums as int, and 0 is everybody's success. PARAMETERS and
+ * ARGUMENTS are the function's, in parentheses.
+ */
 #ifndef HCS_HOOKS_H
 #define HCS_HOOKS_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "account.h"
+#include "cards.h"
+#include "handles.h"
 #include "symbols.h"
 
-HCS_HOOK int cuMemAlloc_v2(uint64_t *pointer, size_t bytes);
-HCS_HOOK int cuMemFree_v2(uint64_t pointer);
-HCS_HOOK int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes);
-HCS_HOOK int cuDeviceTotalMem_v2(size_t *bytes, int device);
-HCS_HOOK int cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags);
-HCS_HOOK int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
-                                 int *status);
+/* An address or handle of any type, as the tables take it. */
+#define HCS_KEY(POINTER) ((uint64_t)(uintptr_t)(POINTER))
 
-HCS_HOOK int aclrtMalloc(void **pointer, size_t bytes, int policy);
-HCS_HOOK int aclrtFree(void *pointer);
-HCS_HOOK int aclrtGetMemInfo(int attribute, size_t *free_bytes, size_t *total_bytes);
+/* A function that only we call: afterwards hcs_real(&find_FUNCTION). */
+#define HCS_CALLED(FUNCTION) HCS_SYMBOL(FUNCTION, LIBRARY, NULL)
+
+/* An allocation: RESERVATION is the charge that it asks for, KEY what was allocated. */
+#define HCS_ALLOCATION(FUNCTION, PARAMETERS, ARGUMENTS, RESERVATION, KEY)                         \
+    HCS_HOOK int FUNCTION PARAMETERS;                                                             \
+    HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
+    int FUNCTION PARAMETERS {                                                                     \
+        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
+        if (real == NULL) {                                                                       \
+            return NOT_THERE;                                                                     \
+        }                                                                                         \
+        if (!hcs_enter()) {                                                                       \
+            return real ARGUMENTS;                                                                \
+        }                                                                                         \
+        hcs_charge charge = RESERVATION;                                                          \
+        int result = OUT_OF_MEMORY;                                                               \
+        if (charge != HCS_REFUSED) {                                                              \
+            result = real ARGUMENTS;                                                              \
+            hcs_settle(charge, result == 0 ? (KEY) : 0);                                          \
+        }                                                                                         \
+        hcs_leave();                                                                              \
+        return result;                                                                            \
+    }                                                                                             \
+    struct hcs_symbol
+
+/* A free: CHARGE is what it will give back, KEY what it frees. */
+#define HCS_FREE(FUNCTION, PARAMETERS, ARGUMENTS, CHARGE, KEY)                                    \
+    HCS_HOOK int FUNCTION PARAMETERS;                                                             \
+    HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
+    int FUNCTION PARAMETERS {                                                                     \
+        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
+        if (real == NULL) {                                                                       \
+            return NOT_THERE;                                                                     \
+        }                                                                                         \
+        if (!hcs_enter()) {                                                                       \
+            return real ARGUMENTS;                                                                \
+        }                                                                                         \
+        hcs_charge charge = CHARGE;                                                               \
+        int result = real ARGUMENTS;                                                              \
+        hcs_settle(charge, result == 0 ? 0 : (KEY));                                              \
+        hcs_leave();                                                                              \
+        return result;                                                                            \
+    }                                                                                             \
+    struct hcs_symbol
+
+/* Something to do BEFORE the call, and something AFTER it if it succeeded. */
+#define HCS_AROUND(FUNCTION, PARAMETERS, ARGUMENTS, BEFORE, AFTER)                                \
+    HCS_HOOK int FUNCTION PARAMETERS;                                                             \
+    HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
+    int FUNCTION PARAMETERS {                                                                     \
+        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
+        if (real == NULL) {                                                                       \
+            return NOT_THERE;                                                                     \
+        }                                                                                         \
+        if (!hcs_enter()) {                                                                       \
+            return real ARGUMENTS;                                                                \
+        }                                                                                         \
+        BEFORE;                                                                                   \
+        int result = real ARGUMENTS;                                                              \
+        if (result == 0) {                                                                        \
+            AFTER;                                                                                \
+        }                                                                                         \
+        hcs_leave();                                                                              \
+        return result;                                                                            \
+    }                                                                                             \
+    struct hcs_symbol
+
+#define HCS_AFTER(FUNCTION, PARAMETERS, ARGUMENTS, AFTER)                                         \
+    HCS_AROUND(FUNCTION, PARAMETERS, ARGUMENTS, (void)0, AFTER)
+
+/* Physical memory behind handles (handles.h), where the vendor's functions are shaped as CUDA's. */
+#define HCS_MAPS(FUNCTION, POINTER)                                                               \
+    HCS_AFTER(FUNCTION,                                                                           \
+              (POINTER address, size_t bytes, size_t offset, HANDLE handle, uint64_t flags),      \
+              (address, bytes, offset, handle, flags),                                            \
+              hcs_handle_mapped(HCS_KEY(handle), HCS_KEY(address), bytes))
+#define HCS_UNMAPS(FUNCTION, POINTER)                                                             \
+    HCS_AROUND(FUNCTION, (POINTER address, size_t bytes), (address, bytes),                       \
+               struct hcs_unmapped unmapped = hcs_handle_unmap(HCS_KEY(address), bytes),          \
+               hcs_handle_give_back(&unmapped))
+#define HCS_RETAINS(FUNCTION)                                                                     \
+    HCS_AFTER(FUNCTION, (HANDLE * handle, void *address), (handle, address),                      \
+              hcs_handle_retained(HCS_KEY(*handle)))
+#define HCS_RELEASES(FUNCTION)                                                                    \
+    HCS_FREE(FUNCTION, (HANDLE handle), (handle), hcs_handle_release(HCS_KEY(handle)),            \
+             HCS_KEY(handle))
+
+/* What is really handed out is a multiple of something; a size beyond all limits stays one. */
+static inline uint64_t hcs_round_up(uint64_t bytes, uint64_t multiple) {
+    return bytes > UINT64_MAX - multiple ? UINT64_MAX : (bytes + multiple - 1) & ~(multiple - 1);
+}
+
+/* Sizes are products of what the program says, which may overflow. */
+static inline uint64_t hcs_product(uint64_t one, uint64_t other) {
+    uint64_t product;
+    return __builtin_mul_overflow(one, other, &product) ? UINT64_MAX : product;
+}
 
 #endif

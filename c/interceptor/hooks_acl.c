@@ -1,94 +1,113 @@
-/* Ascend: the aclrt layer of libascendcl.so. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "account.h"
-#include "config.h"
+/* Ascend: the aclrt layer of libascendcl.so, and the rt layer of libruntime.so below it. */
 #include "hooks.h"
 
 enum {
-    ACL_SUCCESS = 0,
-    ACL_ERROR_UNINITIALIZE = 100001, /* our answer where there is no runtime to ask */
+    ACL_ERROR_UNINITIALIZE = 100001,
     ACL_ERROR_RT_MEMORY_ALLOCATION = 207001,
 };
+static const struct hcs_library acl_library = {{"libascendcl.so", "libacl_rt.so"}};
+static const struct hcs_library runtime_library = {{"libruntime.so"}};
+#define LIBRARY acl_library
+#define OUT_OF_MEMORY ACL_ERROR_RT_MEMORY_ALLOCATION
+#define NOT_THERE ACL_ERROR_UNINITIALIZE
 
 #define ALIGNMENT_BYTES 32 /* aclrtMalloc adds this much and rounds up to a multiple of it */
 
-/* ASCEND_RT_VISIBLE_DEVICES, fixed as long as the runtime's own reading of it. */
-static const char *visible_devices;
+HCS_CALLED(aclrtGetDevice);
 
-__attribute__((constructor)) static void load(void) {
-    visible_devices = getenv("ASCEND_RT_VISIBLE_DEVICES");
+/* (Cards have ids of their own here, but the runtime tells them only in its newest versions.) */
+static int find_card(int device) {
+    return hcs_cards_listed("ASCEND_RT_VISIBLE_DEVICES", device);
 }
 
-/* The process's id -> the container's: the entry of that place in ASCEND_RT_VISIBLE_DEVICES.
- * Without that variable they are the same. (Cards have ids of their own here, but the runtime
- * tells them only in its newest versions.) */
-static int position_of(int device) {
-    if (visible_devices == NULL || *visible_devices == '\0') {
-        return device;
-    }
-    const char *entry = visible_devices;
-    for (; device > 0 && entry != NULL; device--) {
-        entry = strchr(entry, ',');
-        entry = entry != NULL ? entry + 1 : NULL;
-    }
-    char *end = NULL;
-    long position = entry != NULL ? strtol(entry, &end, 10) : -1;
-    return end != entry && position >= 0 && position < HCS_WIRE_DEVICES_MAX ? (int)position : -1;
-}
+static struct hcs_cards cards = {.find = find_card};
 
-static int current_position(void) {
-    int (*get_device)(int32_t *) = hcs_real(HCS_ACLRT_GET_DEVICE);
+static int card_of(int (*get_device)(int32_t *)) {
     int32_t device;
-    return get_device != NULL && get_device(&device) == ACL_SUCCESS ? position_of(device) : -1;
+    bool known = get_device != NULL && get_device(&device) == 0;
+    return known ? hcs_cards_position(&cards, device) : -1;
 }
 
-static uint64_t padded(size_t bytes) {
-    bool huge = bytes > UINT64_MAX - 2 * ALIGNMENT_BYTES;
-    return huge ? UINT64_MAX
-                : (bytes + 2 * ALIGNMENT_BYTES - 1) & ~(uint64_t)(ALIGNMENT_BYTES - 1);
+static int current_card(void) { return card_of(hcs_real(&find_aclrtGetDevice)); }
+
+static hcs_charge aligned(uint64_t bytes) {
+    return hcs_reserve(current_card(), hcs_round_up(bytes, ALIGNMENT_BYTES));
 }
 
-int aclrtMalloc(void **pointer, size_t bytes, int policy) {
-    int (*real)(void **, size_t, int) = hcs_real(HCS_ACLRT_MALLOC);
-    if (real == NULL) {
-        return ACL_ERROR_UNINITIALIZE;
-    }
-    if (bytes == 0 || !hcs_enter()) {
-        return real(pointer, bytes, policy);
-    }
-    struct hcs_charge charge = hcs_reserve(current_position(), padded(bytes));
-    int result = ACL_ERROR_RT_MEMORY_ALLOCATION;
-    if (charge.verdict != HCS_REFUSED) {
-        result = real(pointer, bytes, policy);
-        hcs_settle(&charge, result == ACL_SUCCESS ? (uint64_t)(uintptr_t)*pointer : 0);
-    }
-    hcs_leave();
-    return result;
+static hcs_charge padded(uint64_t bytes) {
+    return aligned(bytes > UINT64_MAX - ALIGNMENT_BYTES ? bytes : bytes + ALIGNMENT_BYTES);
 }
 
-int aclrtFree(void *pointer) {
-    int (*real)(void *) = hcs_real(HCS_ACLRT_FREE);
-    if (real == NULL) {
-        return ACL_ERROR_UNINITIALIZE;
-    }
-    if (!hcs_enter()) {
-        return real(pointer);
-    }
-    struct hcs_charge charge = hcs_take((uint64_t)(uintptr_t)pointer);
-    int result = real(pointer);
-    hcs_finish_free(&charge, (uint64_t)(uintptr_t)pointer, result == ACL_SUCCESS);
-    hcs_leave();
-    return result;
+HCS_ALLOCATION(aclrtMalloc, (void **pointer, size_t bytes, int policy), (pointer, bytes, policy),
+               padded(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(aclrtMallocAlign32, (void **pointer, size_t bytes, int policy),
+               (pointer, bytes, policy), aligned(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(aclrtMallocCached, (void **pointer, size_t bytes, int policy),
+               (pointer, bytes, policy), padded(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(aclrtMallocWithCfg, (void **pointer, size_t bytes, int policy, void *settings),
+               (pointer, bytes, policy, settings), padded(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(aclrtMallocForTaskScheduler,
+               (void **pointer, size_t bytes, int policy, void *settings),
+               (pointer, bytes, policy, settings), padded(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(aclrtMemAllocManaged, (void **pointer, uint64_t bytes, uint32_t flag),
+               (pointer, bytes, flag), aligned(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(aclrtMemPoolMallocAsync, (void **pointer, size_t bytes, void *pool, void *stream),
+               (pointer, bytes, pool, stream), aligned(bytes), HCS_KEY(*pointer));
+HCS_FREE(aclrtFree, (void *pointer), (pointer), hcs_take(HCS_KEY(pointer)), HCS_KEY(pointer));
+HCS_FREE(aclrtFreeWithDevSync, (void *pointer), (pointer), hcs_take(HCS_KEY(pointer)),
+         HCS_KEY(pointer));
+HCS_FREE(aclrtMemPoolFreeAsync, (void *pointer, void *stream), (pointer, stream),
+         hcs_take(HCS_KEY(pointer)), HCS_KEY(pointer));
+
+struct physical_properties { /* aclrtPhysicalMemProp, rtDrvMemProp_t begins alike */
+    int handle_type, allocation_type, attribute;
+    uint32_t location_id;
+    int location_type;
+    uint64_t reserve;
+};
+enum { LOCATION_DEVICE = 1 };
+
+static hcs_charge at_location(const struct physical_properties *properties, size_t bytes) {
+    bool on_a_card = properties != NULL && properties->location_type == LOCATION_DEVICE;
+    int device = on_a_card ? (int)properties->location_id : -1;
+    return hcs_reserve(hcs_cards_position(&cards, device), bytes);
 }
 
-int aclrtGetMemInfo(int attribute, size_t *free_bytes, size_t *total_bytes) {
-    int (*real)(int, size_t *, size_t *) = hcs_real(HCS_ACLRT_GET_MEM_INFO);
-    int result = real != NULL ? real(attribute, free_bytes, total_bytes) : ACL_ERROR_UNINITIALIZE;
-    if (result == ACL_SUCCESS && hcs_enter()) {
-        hcs_show_quota(current_position(), free_bytes, total_bytes);
-        hcs_leave();
-    }
-    return result;
+typedef void *HANDLE;
+HCS_ALLOCATION(aclrtMallocPhysical,
+               (HANDLE * handle, size_t bytes, const struct physical_properties *properties,
+                uint64_t flags),
+               (handle, bytes, properties, flags), at_location(properties, bytes),
+               hcs_handle_created(HCS_KEY(*handle)));
+HCS_MAPS(aclrtMapMem, void *);
+HCS_AROUND(aclrtUnmapMem, (void *address), (address),
+           struct hcs_unmapped unmapped = hcs_handle_unmap(HCS_KEY(address), 0),
+           hcs_handle_give_back(&unmapped));
+HCS_RELEASES(aclrtFreePhysical);
+
+HCS_AFTER(aclrtGetMemInfo, (int attribute, size_t *free_bytes, size_t *total_bytes),
+          (attribute, free_bytes, total_bytes),
+          hcs_show_quota(current_card(), free_bytes, total_bytes));
+
+/* The layer below: sizes arrive there as they are, padded already where aclrt pads. */
+#undef LIBRARY
+#define LIBRARY runtime_library
+
+HCS_CALLED(rtGetDevice);
+
+static hcs_charge as_it_is(uint64_t bytes) {
+    return hcs_reserve(card_of(hcs_real(&find_rtGetDevice)), bytes);
 }
+
+HCS_ALLOCATION(rtMalloc, (void **pointer, uint64_t bytes, uint32_t type, uint16_t module),
+               (pointer, bytes, type, module), as_it_is(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(rtMallocCached, (void **pointer, uint64_t bytes, uint32_t type, uint16_t module),
+               (pointer, bytes, type, module), as_it_is(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(rtMemAllocManaged, (void **pointer, uint64_t bytes, uint32_t flag, uint16_t module),
+               (pointer, bytes, flag, module), as_it_is(bytes), HCS_KEY(*pointer));
+HCS_FREE(rtFree, (void *pointer), (pointer), hcs_take(HCS_KEY(pointer)), HCS_KEY(pointer));
+HCS_AFTER(rtMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
+          hcs_show_quota(card_of(hcs_real(&find_rtGetDevice)), free_bytes, total_bytes));
+HCS_AFTER(rtMemGetInfoEx, (int type, size_t *free_bytes, size_t *total_bytes),
+          (type, free_bytes, total_bytes),
+          hcs_show_quota(card_of(hcs_real(&find_rtGetDevice)), free_bytes, total_bytes));

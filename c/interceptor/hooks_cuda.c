@@ -1,25 +1,37 @@
-/* CUDA: the driver layer, below every runtime, linked or static. */
+/* CUDA: the driver layer, below every runtime, linked or static.
+ *
+ * Classic, managed and pitched memory and arrays end with their context. What comes from a pool or
+ * behind a handle belongs to the card and outlives every context. Not charged: host memory; what is
+ * imported from another process, which has it charged already; a pool that was made and not used.
+ * A graph's allocation nodes are not charged either: the driver takes memory for them at a launch,
+ * shares it among graphs, and says only afterwards how much that was.
+ */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
-#include "account.h"
 #include "config.h"
 #include "hooks.h"
+#include "seldom.h"
 
 enum {
     CUDA_SUCCESS = 0,
     CUDA_ERROR_OUT_OF_MEMORY = 2,
-    CUDA_ERROR_NOT_INITIALIZED = 3, /* our answer where there is no driver to ask */
+    CUDA_ERROR_NOT_INITIALIZED = 3,
 };
+static const struct hcs_library cuda_library = {{"libcuda.so.1"}};
+#define LIBRARY cuda_library
+#define OUT_OF_MEMORY CUDA_ERROR_OUT_OF_MEMORY
+#define NOT_THERE CUDA_ERROR_NOT_INITIALIZED
 
-#define GRANULARITY_BYTES 512  /* what cuMemAlloc really hands out is a multiple of this */
-#define CUDA_DEVICES_MAX 64    /* ordinals we remember the place of; higher ones have no quota */
+#define GRANULARITY_BYTES 512 /* what cuMemAlloc really hands out is a multiple of this */
 #define UUID_BYTES 16
 
-/* 1 + position in HCS_DEVICES, by the process's ordinal; 0: not looked up yet. */
-static unsigned char positions[CUDA_DEVICES_MAX];
+HCS_CALLED(cuCtxGetCurrent);
+HCS_CALLED(cuCtxGetDevice);
+HCS_CALLED(cuDeviceGetUuid);
+HCS_CALLED(cuDevicePrimaryCtxGetState);
 
 /* "5ec0ffee-..." as NVML writes it, without the "GPU-" or "MIG-" in front. */
 static void format_uuid(const unsigned char uuid[UUID_BYTES], char text[37]) {
@@ -31,140 +43,348 @@ static void format_uuid(const unsigned char uuid[UUID_BYTES], char text[37]) {
 
 /* CUDA_VISIBLE_DEVICES may hide and reorder cards inside the container, so an ordinal alone does
  * not name one: the UUID does. Without ids, or with one we were not told, the ordinal must do. */
-static unsigned find_position(int device) {
-    const struct hcs_config *config = hcs_config();
-    int (*get_uuid)(unsigned char *, int) = hcs_real(HCS_CU_DEVICE_GET_UUID);
+static int find_card(int device) {
+    int (*get_uuid)(unsigned char *, int) = hcs_real(&find_cuDeviceGetUuid);
     unsigned char uuid[UUID_BYTES];
     char text[37];
-    if (!config->devices_named || get_uuid == NULL || get_uuid(uuid, device) != CUDA_SUCCESS) {
-        return (unsigned)device;
+    if (get_uuid == NULL || get_uuid(uuid, device) != CUDA_SUCCESS) {
+        return device;
     }
     format_uuid(uuid, text);
-    for (unsigned i = 0; i < config->device_count; i++) {
-        const char *dash = strchr(config->device_ids[i], '-');
-        if (dash != NULL && strcasecmp(dash + 1, text) == 0) {
-            return i;
-        }
-    }
-    return (unsigned)device;
+    int position = hcs_cards_named(text, 36);
+    return position >= 0 ? position : device;
 }
 
-static int position_of(int device) {
-    if (device < 0 || device >= CUDA_DEVICES_MAX || !hcs_config()->enforced) {
-        return -1;
-    }
-    unsigned char known = __atomic_load_n(&positions[device], __ATOMIC_RELAXED);
-    if (known == 0) {
-        known = (unsigned char)(1 + find_position(device));
-        __atomic_store_n(&positions[device], known, __ATOMIC_RELAXED);
-    }
-    return known - 1;
-}
+static struct hcs_cards cards = {.find = find_card};
 
-/* The current context's card; -1: there is none, and the real call will say so. */
-static int current_position(void) {
-    int (*get_device)(int *) = hcs_real(HCS_CU_CTX_GET_DEVICE);
+/* Contexts that were seen, so that what they hold can be given back with them. A number is used
+ * again when its context ended; without a free one, charges stay until they are freed. */
+static pthread_mutex_t contexts_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct context {
+    void *context; /* NULL: free */
+    int card;
+} contexts[HCS_CONTEXTS_MAX];
+static unsigned contexts_used = 1;  /* 0 stands for none */
+static unsigned contexts_ended;     /* grows: what threads remember about contexts is void */
+static void *primary[HCS_CARDS_MAX]; /* by device */
+
+struct place {
+    int card;
+    unsigned context;
+};
+
+static int current_card(void) {
+    int (*get_device)(int *) = hcs_real(&find_cuCtxGetDevice);
     int device;
-    return get_device != NULL && get_device(&device) == CUDA_SUCCESS ? position_of(device) : -1;
+    bool known = get_device != NULL && get_device(&device) == CUDA_SUCCESS;
+    return known ? hcs_cards_position(&cards, device) : -1;
 }
 
-static uint64_t rounded(size_t bytes) {
-    bool huge = bytes > UINT64_MAX - GRANULARITY_BYTES;
-    return huge ? UINT64_MAX : (bytes + GRANULARITY_BYTES - 1) & ~(uint64_t)(GRANULARITY_BYTES - 1);
+/* The number of a context, given to it now if it has none. */
+static HCS_SELDOM struct place place_of(void *context) {
+    unsigned free_number = 0, number = 1;
+    struct place place = {current_card(), 0};
+    pthread_mutex_lock(&contexts_mutex);
+    while (number < contexts_used && contexts[number].context != context) {
+        free_number = contexts[number].context == NULL ? number : free_number;
+        number++;
+    }
+    if (number == contexts_used) {
+        number = free_number != 0 ? free_number : number;
+        contexts_used += number == contexts_used && number < HCS_CONTEXTS_MAX;
+    }
+    if (number < contexts_used) {
+        contexts[number] = (struct context){context, place.card};
+        place.context = number;
+    }
+    pthread_mutex_unlock(&contexts_mutex);
+    return place;
 }
 
-int cuMemAlloc_v2(uint64_t *pointer, size_t bytes) {
-    int (*real)(uint64_t *, size_t) = hcs_real(HCS_CU_MEM_ALLOC);
-    if (real == NULL) {
-        return CUDA_ERROR_NOT_INITIALIZED;
+/* The current context; each thread remembers its last one. */
+static inline struct place current_place(void) {
+    static __thread struct {
+        void *context;
+        unsigned ended;
+        struct place place;
+    } last __attribute__((tls_model("initial-exec")));
+    int (*get_current)(void **) = hcs_real(&find_cuCtxGetCurrent);
+    void *context = NULL;
+    if (get_current == NULL || get_current(&context) != CUDA_SUCCESS || context == NULL) {
+        return (struct place){-1, 0};
     }
-    if (bytes == 0 || !hcs_enter()) {
-        return real(pointer, bytes);
+    unsigned ended = __atomic_load_n(&contexts_ended, __ATOMIC_ACQUIRE);
+    if (last.context != context || last.ended != ended) {
+        last.place = place_of(context);
+        last.context = context;
+        last.ended = ended;
     }
-    struct hcs_charge charge = hcs_reserve(current_position(), rounded(bytes));
-    int result = CUDA_ERROR_OUT_OF_MEMORY;
-    if (charge.verdict != HCS_REFUSED) {
-        result = real(pointer, bytes);
-        hcs_settle(&charge, result == CUDA_SUCCESS ? *pointer : 0);
-    }
-    hcs_leave();
-    return result;
+    return last.place;
 }
 
-int cuMemFree_v2(uint64_t pointer) {
-    int (*real)(uint64_t) = hcs_real(HCS_CU_MEM_FREE);
-    if (real == NULL) {
-        return CUDA_ERROR_NOT_INITIALIZED;
-    }
-    if (!hcs_enter()) {
-        return real(pointer);
-    }
-    struct hcs_charge charge = hcs_take(pointer);
-    int result = real(pointer);
-    hcs_finish_free(&charge, pointer, result == CUDA_SUCCESS);
-    hcs_leave();
-    return result;
-}
-
-int cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes) {
-    int (*real)(size_t *, size_t *) = hcs_real(HCS_CU_MEM_GET_INFO);
-    int result = real != NULL ? real(free_bytes, total_bytes) : CUDA_ERROR_NOT_INITIALIZED;
-    if (result == CUDA_SUCCESS && hcs_enter()) {
-        hcs_show_quota(current_position(), free_bytes, total_bytes);
-        hcs_leave();
-    }
-    return result;
-}
-
-int cuDeviceTotalMem_v2(size_t *bytes, int device) {
-    int (*real)(size_t *, int) = hcs_real(HCS_CU_DEVICE_TOTAL_MEM);
-    int result = real != NULL ? real(bytes, device) : CUDA_ERROR_NOT_INITIALIZED;
-    if (result == CUDA_SUCCESS && hcs_enter()) {
-        hcs_show_quota(position_of(device), NULL, bytes);
-        hcs_leave();
-    }
-    return result;
-}
-
-/* By plain name, as cuGetProcAddress wants it, and the version from which our form is meant. */
-static void *hook_by_name(const char *symbol, int version) {
-    static const struct { const char *name; int since; void *hook; } hooks[] = {
-        {"cuMemAlloc", 3020, cuMemAlloc_v2},
-        {"cuMemFree", 3020, cuMemFree_v2},
-        {"cuMemGetInfo", 3020, cuMemGetInfo_v2},
-        {"cuDeviceTotalMem", 3020, cuDeviceTotalMem_v2},
-        {"cuGetProcAddress", 12000, cuGetProcAddress_v2},
-        {"cuGetProcAddress", 11030, cuGetProcAddress},
-    };
-    for (size_t i = 0; i < sizeof hooks / sizeof *hooks; i++) {
-        if (strcmp(hooks[i].name, symbol) == 0 && version >= hooks[i].since) {
-            return hooks[i].hook;
+/* A context is about to end: its number is nobody's from now on, though the next context may get
+ * its address. Returns the number, 0 for a context that we never saw. */
+static unsigned context_ending(const void *context) {
+    unsigned found = 0;
+    pthread_mutex_lock(&contexts_mutex);
+    for (unsigned number = 1; context != NULL && number < contexts_used; number++) {
+        if (contexts[number].context == context) {
+            contexts[number].context = &contexts[number]; /* no context's address */
+            found = number;
         }
     }
-    return NULL;
+    pthread_mutex_unlock(&contexts_mutex);
+    __atomic_fetch_add(&contexts_ended, 1, __ATOMIC_RELEASE);
+    return found;
 }
+
+static void context_ended(unsigned number) {
+    if (number != 0) {
+        hcs_ended(contexts[number].card, number);
+        pthread_mutex_lock(&contexts_mutex);
+        contexts[number].context = NULL;
+        pthread_mutex_unlock(&contexts_mutex);
+    }
+}
+
+static hcs_charge in_context(uint64_t bytes) {
+    struct place place = current_place();
+    return hcs_reserve_in(place.card, place.context, hcs_round_up(bytes, GRANULARITY_BYTES));
+}
+
+static hcs_charge on_card(uint64_t bytes) {
+    return hcs_reserve(current_place().card, hcs_round_up(bytes, GRANULARITY_BYTES));
+}
+
+/* cuMemAllocPitch's rows: 512 bytes suit every card's textures. */
+static hcs_charge in_rows(size_t width, size_t height) {
+    return in_context(hcs_product(hcs_round_up(width, GRANULARITY_BYTES), height));
+}
+
+HCS_ALLOCATION(cuMemAlloc_v2, (uint64_t *pointer, size_t bytes), (pointer, bytes),
+               in_context(bytes), *pointer);
+HCS_ALLOCATION(cuMemAllocManaged, (uint64_t *pointer, size_t bytes, unsigned flags),
+               (pointer, bytes, flags), in_context(bytes), *pointer);
+HCS_ALLOCATION(cuMemAllocPitch_v2,
+               (uint64_t *pointer, size_t *pitch, size_t width, size_t height, unsigned element),
+               (pointer, pitch, width, height, element), in_rows(width, height), *pointer);
+HCS_ALLOCATION(cuMemAllocAsync, (uint64_t *pointer, size_t bytes, void *stream),
+               (pointer, bytes, stream), on_card(bytes), *pointer);
+HCS_ALLOCATION(cuMemAllocAsync_ptsz, (uint64_t *pointer, size_t bytes, void *stream),
+               (pointer, bytes, stream), on_card(bytes), *pointer);
+HCS_ALLOCATION(cuMemAllocFromPoolAsync,
+               (uint64_t *pointer, size_t bytes, void *pool, void *stream),
+               (pointer, bytes, pool, stream), on_card(bytes), *pointer);
+HCS_ALLOCATION(cuMemAllocFromPoolAsync_ptsz,
+               (uint64_t *pointer, size_t bytes, void *pool, void *stream),
+               (pointer, bytes, pool, stream), on_card(bytes), *pointer);
+HCS_FREE(cuMemFree_v2, (uint64_t pointer), (pointer), hcs_take(pointer), pointer);
+HCS_FREE(cuMemFreeAsync, (uint64_t pointer, void *stream), (pointer, stream), hcs_take(pointer),
+         pointer);
+HCS_FREE(cuMemFreeAsync_ptsz, (uint64_t pointer, void *stream), (pointer, stream),
+         hcs_take(pointer), pointer);
+
+struct array_descriptor { /* CUDA_ARRAY_DESCRIPTOR */
+    size_t width, height;
+    unsigned format, channels;
+};
+struct array3d_descriptor { /* CUDA_ARRAY3D_DESCRIPTOR */
+    size_t width, height, depth;
+    unsigned format, channels, flags;
+};
+
+/* Of one channel, for the formats that have channels; the packed ones take a byte or two a texel,
+ * and count as one byte: too little by at most that, for what only graphics programs use. */
+static uint64_t format_bytes(unsigned format) {
+    switch (format) {
+    case 0x02: case 0x09: case 0x10: /* 16 bits: unsigned, signed, half */
+        return 2;
+    case 0x03: case 0x0a: case 0x20: /* 32 bits: unsigned, signed, float */
+        return 4;
+    default:
+        return 1;
+    }
+}
+
+static uint64_t array_bytes(const struct array3d_descriptor *array) {
+    uint64_t texels = hcs_product(array->width, array->height > 0 ? array->height : 1);
+    texels = hcs_product(texels, array->depth > 0 ? array->depth : 1);
+    return hcs_product(texels, array->channels * format_bytes(array->format));
+}
+
+/* Each level has half the extent of the one before, in every direction. */
+static uint64_t mipmap_bytes(const struct array3d_descriptor *array, unsigned levels) {
+    struct array3d_descriptor level = *array;
+    uint64_t bytes = 0;
+    for (; levels > 0 && bytes < HCS_LEDGER_BYTES_MAX; levels--) {
+        uint64_t of_level = array_bytes(&level);
+        bytes = of_level < HCS_LEDGER_BYTES_MAX ? bytes + of_level : UINT64_MAX;
+        level.width = level.width > 1 ? level.width / 2 : level.width;
+        level.height = level.height > 1 ? level.height / 2 : level.height;
+        level.depth = level.depth > 1 ? level.depth / 2 : level.depth;
+    }
+    return bytes;
+}
+
+/* Without a descriptor there is nothing to charge, and the driver will say so. */
+static hcs_charge for_array(const struct array_descriptor *array) {
+    struct array3d_descriptor flat = {0};
+    if (array != NULL) {
+        flat = (struct array3d_descriptor){array->width,  array->height,   0,
+                                           array->format, array->channels, 0};
+    }
+    return in_context(array_bytes(&flat));
+}
+static hcs_charge for_array3d(const struct array3d_descriptor *array) {
+    return in_context(array != NULL ? array_bytes(array) : 0);
+}
+static hcs_charge for_mipmap(const struct array3d_descriptor *array, unsigned levels) {
+    return in_context(array != NULL ? mipmap_bytes(array, levels) : 0);
+}
+
+HCS_ALLOCATION(cuArrayCreate_v2, (void **array, const struct array_descriptor *descriptor),
+               (array, descriptor), for_array(descriptor), HCS_KEY(*array));
+HCS_ALLOCATION(cuArray3DCreate_v2, (void **array, const struct array3d_descriptor *descriptor),
+               (array, descriptor), for_array3d(descriptor), HCS_KEY(*array));
+HCS_ALLOCATION(cuMipmappedArrayCreate,
+               (void **array, const struct array3d_descriptor *descriptor, unsigned levels),
+               (array, descriptor, levels), for_mipmap(descriptor, levels), HCS_KEY(*array));
+HCS_FREE(cuArrayDestroy, (void *array), (array), hcs_take(HCS_KEY(array)), HCS_KEY(array));
+HCS_FREE(cuMipmappedArrayDestroy, (void *array), (array), hcs_take(HCS_KEY(array)),
+         HCS_KEY(array));
+
+struct memory_location { /* the part of CUmemAllocationProp that says where */
+    int allocation_type, handle_types;
+    int location_type, location_id;
+};
+enum { LOCATION_DEVICE = 1 };
+
+/* The size is a multiple of the granularity already: the driver takes no other. */
+static hcs_charge at_location(const struct memory_location *location, size_t bytes) {
+    bool on_a_card = location != NULL && location->location_type == LOCATION_DEVICE;
+    return hcs_reserve(on_a_card ? hcs_cards_position(&cards, location->location_id) : -1, bytes);
+}
+
+typedef uint64_t HANDLE;
+HCS_ALLOCATION(cuMemCreate,
+               (HANDLE * handle, size_t bytes, const struct memory_location *location,
+                uint64_t flags),
+               (handle, bytes, location, flags), at_location(location, bytes),
+               hcs_handle_created(*handle));
+HCS_MAPS(cuMemMap, uint64_t);
+HCS_UNMAPS(cuMemUnmap, uint64_t);
+HCS_RETAINS(cuMemRetainAllocationHandle);
+HCS_RELEASES(cuMemRelease);
+
+HCS_AROUND(cuCtxDestroy_v2, (void *context), (context), unsigned number = context_ending(context),
+           context_ended(number));
+
+static void remember_primary(int device, void *context) {
+    if (device >= 0 && device < HCS_CARDS_MAX) {
+        __atomic_store_n(&primary[device], context, __ATOMIC_RELEASE);
+    }
+}
+
+static void *primary_of(int device) {
+    bool known = device >= 0 && device < HCS_CARDS_MAX;
+    return known ? __atomic_load_n(&primary[device], __ATOMIC_ACQUIRE) : NULL;
+}
+
+/* Only the last release ends it. */
+static void primary_released(int device) {
+    int (*get_state)(int, unsigned *, int *) = hcs_real(&find_cuDevicePrimaryCtxGetState);
+    unsigned flags;
+    int active = 1;
+    if (get_state != NULL && get_state(device, &flags, &active) == CUDA_SUCCESS && !active) {
+        context_ended(context_ending(primary_of(device)));
+    }
+}
+
+HCS_AFTER(cuDevicePrimaryCtxRetain, (void **context, int device), (context, device),
+          remember_primary(device, *context));
+HCS_AFTER(cuDevicePrimaryCtxRelease_v2, (int device), (device), primary_released(device));
+HCS_AROUND(cuDevicePrimaryCtxReset_v2, (int device), (device),
+           unsigned number = context_ending(primary_of(device)), context_ended(number));
+
+HCS_AFTER(cuMemGetInfo_v2, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
+          hcs_show_quota(current_place().card, free_bytes, total_bytes));
+HCS_AFTER(cuDeviceTotalMem_v2, (size_t *bytes, int device), (bytes, device),
+          hcs_show_quota(hcs_cards_position(&cards, device), NULL, bytes));
+
+HCS_HOOK int cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags);
+HCS_HOOK int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
+                                 int *status);
+HCS_SYMBOL(cuGetProcAddress, LIBRARY, cuGetProcAddress);
+HCS_SYMBOL(cuGetProcAddress_v2, LIBRARY, cuGetProcAddress_v2);
+
+enum { PER_THREAD_STREAM = 2 }; /* the flag that asks for the _ptsz form */
+
+/* By plain name, as cuGetProcAddress wants it, and the version from which our form is meant; newer
+ * forms and those for the other streams first. */
+static const struct entry {
+    const char *name;
+    int since;
+    uint64_t flags;
+    void *hook;
+} entries[] = {
+    {"cuMemAlloc", 3020, 0, cuMemAlloc_v2},
+    {"cuMemFree", 3020, 0, cuMemFree_v2},
+    {"cuMemGetInfo", 3020, 0, cuMemGetInfo_v2},
+    {"cuDeviceTotalMem", 3020, 0, cuDeviceTotalMem_v2},
+    {"cuMemAllocPitch", 3020, 0, cuMemAllocPitch_v2},
+    {"cuMemAllocManaged", 6000, 0, cuMemAllocManaged},
+    {"cuMemAllocAsync", 11020, PER_THREAD_STREAM, cuMemAllocAsync_ptsz},
+    {"cuMemAllocAsync", 11020, 0, cuMemAllocAsync},
+    {"cuMemAllocFromPoolAsync", 11020, PER_THREAD_STREAM, cuMemAllocFromPoolAsync_ptsz},
+    {"cuMemAllocFromPoolAsync", 11020, 0, cuMemAllocFromPoolAsync},
+    {"cuMemFreeAsync", 11020, PER_THREAD_STREAM, cuMemFreeAsync_ptsz},
+    {"cuMemFreeAsync", 11020, 0, cuMemFreeAsync},
+    {"cuArrayCreate", 3020, 0, cuArrayCreate_v2},
+    {"cuArray3DCreate", 3020, 0, cuArray3DCreate_v2},
+    {"cuArrayDestroy", 2000, 0, cuArrayDestroy},
+    {"cuMipmappedArrayCreate", 5000, 0, cuMipmappedArrayCreate},
+    {"cuMipmappedArrayDestroy", 5000, 0, cuMipmappedArrayDestroy},
+    {"cuMemCreate", 10020, 0, cuMemCreate},
+    {"cuMemMap", 10020, 0, cuMemMap},
+    {"cuMemUnmap", 10020, 0, cuMemUnmap},
+    {"cuMemRetainAllocationHandle", 11000, 0, cuMemRetainAllocationHandle},
+    {"cuMemRelease", 10020, 0, cuMemRelease},
+    {"cuCtxDestroy", 4000, 0, cuCtxDestroy_v2},
+    {"cuDevicePrimaryCtxRetain", 7000, 0, cuDevicePrimaryCtxRetain},
+    {"cuDevicePrimaryCtxRelease", 11000, 0, cuDevicePrimaryCtxRelease_v2},
+    {"cuDevicePrimaryCtxReset", 11000, 0, cuDevicePrimaryCtxReset_v2},
+    {"cuGetProcAddress", 12000, 0, cuGetProcAddress_v2},
+    {"cuGetProcAddress", 11030, 0, cuGetProcAddress},
+};
 
 /* Exchange what the driver found; what it did not find stays unfound. */
-static void exchange(int result, const char *symbol, void **function, int version) {
-    if (result == CUDA_SUCCESS && symbol != NULL && function != NULL && *function != NULL) {
-        void *hook = hook_by_name(symbol, version);
-        *function = hook != NULL ? hook : *function;
+static void exchange(int result, const char *symbol, void **function, int version,
+                     uint64_t flags) {
+    if (result != CUDA_SUCCESS || symbol == NULL || function == NULL || *function == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        const struct entry *entry = &entries[i];
+        if (strcmp(entry->name, symbol) == 0 && version >= entry->since &&
+            (flags & entry->flags) == entry->flags) {
+            *function = entry->hook;
+            return;
+        }
     }
 }
 
 int cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags) {
-    int (*real)(const char *, void **, int, uint64_t) = hcs_real(HCS_CU_GET_PROC_ADDRESS);
-    int result = real != NULL ? real(symbol, function, version, flags) : CUDA_ERROR_NOT_INITIALIZED;
-    exchange(result, symbol, function, version);
+    int (*real)(const char *, void **, int, uint64_t) = hcs_real(&find_cuGetProcAddress);
+    int result = real != NULL ? real(symbol, function, version, flags) : NOT_THERE;
+    exchange(result, symbol, function, version, flags);
     return result;
 }
 
 int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
                         int *status) {
     int (*real)(const char *, void **, int, uint64_t, int *) =
-        hcs_real(HCS_CU_GET_PROC_ADDRESS_V2);
-    int result =
-        real != NULL ? real(symbol, function, version, flags, status) : CUDA_ERROR_NOT_INITIALIZED;
-    exchange(result, symbol, function, version);
+        hcs_real(&find_cuGetProcAddress_v2);
+    int result = real != NULL ? real(symbol, function, version, flags, status) : NOT_THERE;
+    exchange(result, symbol, function, version, flags);
     return result;
 }

@@ -2,17 +2,22 @@
 INTERCEPTOR = $(BUILD)/interceptor/libhcs_interceptor.so
 ALL += $(INTERCEPTOR)
 
-INTERCEPTOR_PARTS = account config connection debug hooks_acl hooks_cuda ledger ledger_file \
+INTERCEPTOR_PARTS = account blocks cards config connection debug handles hooks_acl hooks_cnrt \
+                    hooks_cuda hooks_hip hooks_musa hooks_nvml ledger ledger_file lock \
                     process report symbols table
 INTERCEPTOR_OBJECTS = $(INTERCEPTOR_PARTS:%=$(BUILD)/interceptor/%.o)
+
+# As one unit: what a hook calls on its way is a few instructions each, in many small functions.
+PART_CFLAGS = -flto
 
 $(BUILD)/interceptor/%.o: interceptor/%.c $(wildcard interceptor/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(PART_CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -c -o $@ $<
 
 # dlsym must jump to the real one, not call it, whatever CFLAGS say (see symbols.c).
-$(BUILD)/interceptor/symbols.o: PART_CFLAGS = -O2 -foptimize-sibling-calls -fno-stack-protector
+$(BUILD)/interceptor/symbols.o: PART_CFLAGS = -O2 -fno-lto -foptimize-sibling-calls \
+                                              -fno-stack-protector
 
 $(INTERCEPTOR): $(INTERCEPTOR_OBJECTS) interceptor/exports.map
-	$(CC) $(CFLAGS) -shared -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-z,now -Wl,-Bsymbolic \
+	$(CC) $(CFLAGS) -flto -fPIC -shared -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-z,now -Wl,-Bsymbolic \
 	  -Wl,--version-script=interceptor/exports.map -o $@ $(INTERCEPTOR_OBJECTS) -ldl -pthread

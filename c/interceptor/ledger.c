@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "process.h"
+#include "seldom.h"
 
 /* A neighbour decides in less than a microsecond, or in a time slice when it is preempted. One that
  * is stopped in the middle of it must not keep us for ever: then the answer is "refused". */
@@ -67,7 +68,6 @@ static void empty(struct hcs_ledger *ledger, unsigned slot) {
         if (get(&charge->pending_bytes) != 0 || get(&charge->held_bytes) != 0) {
             set(&charge->pending_bytes, 0);
             set(&charge->held_bytes, 0);
-            add(&ledger->devices[device].changes, 1);
         }
     }
 }
@@ -92,10 +92,14 @@ unsigned hcs_ledger_reclaim(struct hcs_ledger *ledger, unsigned slot) {
     return drop_dead(ledger, get(&ledger->owners[slot]));
 }
 
-static bool time_to_look(struct hcs_ledger *ledger) {
+static uint64_t monotonic_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static bool time_to_look(struct hcs_ledger *ledger) {
+    uint64_t now_ns = monotonic_ns();
     uint64_t looked_at_ns = get(&ledger->looked_at_ns);
     return now_ns - looked_at_ns >= LOOK_INTERVAL_NS &&
            exchange(&ledger->looked_at_ns, looked_at_ns, now_ns);
@@ -177,7 +181,7 @@ static bool try_to_reserve(struct hcs_ledger *ledger, unsigned slot,
     bool granted = wanted_bytes <= account->quota_bytes;
     if (granted) {
         note_peak(account, wanted_bytes);
-        add(&account->changes, 1);
+        add(&account->grants, 1);
         add(&own->held_bytes, bytes);
     }
     subtract(&own->pending_bytes, bytes);
@@ -187,9 +191,9 @@ static bool try_to_reserve(struct hcs_ledger *ledger, unsigned slot,
 /* Whether there was, at one moment, no room beside what is held. */
 static bool no_room(const struct hcs_ledger *ledger, const struct hcs_ledger_device *account,
                     uint64_t bytes) {
-    uint64_t changes = get(&account->changes);
+    uint64_t grants = get(&account->grants);
     uint64_t held = held_bytes(account, slots_used(ledger));
-    return held + bytes > account->quota_bytes && get(&account->changes) == changes;
+    return held + bytes > account->quota_bytes && get(&account->grants) == grants;
 }
 
 /* A random while, longer with each try: two that were in each other's way are not again. */
@@ -211,29 +215,39 @@ static void wait_a_little(unsigned tries) {
     }
 }
 
-bool hcs_ledger_reserve(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes) {
-    struct hcs_ledger_device *account = &ledger->devices[device];
-    bool possible = bytes <= HCS_LEDGER_BYTES_MAX && bytes <= account->quota_bytes;
-    for (unsigned tries = 0; possible && tries < TRIES_MAX; tries++) {
-        if (try_to_reserve(ledger, slot, account, bytes)) {
-            return true;
-        }
+/* It did not fit at first sight. */
+static HCS_SELDOM bool reserve_after_all(struct hcs_ledger *ledger, unsigned slot,
+                                         struct hcs_ledger_device *account, uint64_t bytes) {
+    for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
         bool full = no_room(ledger, account, bytes);
         bool look = full || tries % TRIES_BEFORE_LOOKING == TRIES_BEFORE_LOOKING - 1;
         bool found = look && hcs_ledger_reclaim(ledger, slot) > 0;
-        possible = found || !full;
-        if (!full) {
+        if (full && !found) {
+            return false;
+        }
+        if (!found) {
             wait_a_little(tries);
         }
+        if (try_to_reserve(ledger, slot, account, bytes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool hcs_ledger_reserve(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes) {
+    struct hcs_ledger_device *account = &ledger->devices[device];
+    bool possible = bytes <= HCS_LEDGER_BYTES_MAX && bytes <= account->quota_bytes;
+    if (possible && (try_to_reserve(ledger, slot, account, bytes) ||
+                     reserve_after_all(ledger, slot, account, bytes))) {
+        return true;
     }
     add(&account->refusals, 1);
-    add(&account->changes, 1);
     return false;
 }
 
 void hcs_ledger_release(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes) {
     subtract(&ledger->devices[device].charges[slot].held_bytes, bytes);
-    add(&ledger->devices[device].changes, 1);
 }
 
 uint64_t hcs_ledger_used_bytes(const struct hcs_ledger *ledger, unsigned device) {
@@ -244,10 +258,7 @@ void hcs_ledger_read(const struct hcs_ledger *ledger, struct hcs_wire_usage *usa
                      uint64_t quota_bytes[HCS_WIRE_DEVICES_MAX]) {
     usage->epoch_ns = ledger->epoch_ns;
     usage->device_count = ledger->device_count;
-    usage->revision = 0;
-    for (unsigned i = 0; i < HCS_WIRE_DEVICES_MAX; i++) {
-        usage->revision += get(&ledger->devices[i].changes);
-    }
+    usage->revision = monotonic_ns();
     for (unsigned i = 0; i < HCS_WIRE_DEVICES_MAX; i++) {
         const struct hcs_ledger_device *device = &ledger->devices[i];
         usage->devices[i] = (struct hcs_wire_device_usage){

@@ -16,7 +16,7 @@
  *   No refusal without a reason. Two that announce at once may each see the other and both
  *   withdraw, though one would fit. So only held bytes are a reason: the sum of what others hold
  *   must have left no room at one and the same moment, which it did if nothing was granted while it
- *   was added up (`changes` says so). Otherwise withdraw, wait a random while, try again. What is
+ *   was added up (`grants` says so). Otherwise withdraw, wait a random while, try again. What is
  *   granted and then refused by the runtime itself counts until it is given back.
  *
  *   Slots of dead processes are emptied before any refusal, and by whoever looks at the account
@@ -46,7 +46,7 @@ struct hcs_ledger_device {
     uint64_t quota_bytes;
     uint64_t peak_bytes; /* never too low, never above the quota */
     uint64_t refusals;
-    uint64_t changes; /* grows with each of them, before a grant is seen */
+    uint64_t grants; /* counted before they are seen */
     uint64_t padding[4];
     struct hcs_ledger_charge charges[HCS_LEDGER_SLOTS_MAX];
 };
@@ -87,7 +87,8 @@ void hcs_ledger_reclaim_now_and_then(struct hcs_ledger *ledger, unsigned slot);
 /* What all processes hold of a card. */
 uint64_t hcs_ledger_used_bytes(const struct hcs_ledger *ledger, unsigned device);
 
-/* Copy the state of all cards; it is at least as new as its revision says. */
+/* Copy the state of all cards. Its revision is the time before it was read: what is reported with
+ * a higher one is at least as new. */
 void hcs_ledger_read(const struct hcs_ledger *ledger, struct hcs_wire_usage *usage,
                      uint64_t quota_bytes[HCS_WIRE_DEVICES_MAX]);
 

@@ -132,7 +132,7 @@ struct hcs_ledger *hcs_ledger_open(const struct hcs_config *config, uint64_t now
         }
     }
     if (ledger == NULL) {
-        hcs_debug("no_enforcement", "no ledger, or no slot in it: see HCS_LEDGER, /dev/shm and /tmp");
+        hcs_debug("no_enforcement", "no ledger, or no slot: see HCS_LEDGER, /dev/shm and /tmp");
     }
     errno = saved_errno;
     return ledger;

@@ -4,9 +4,9 @@
  * agent to talk to; the runtimes start threads of their own at that point, so a program that is
  * still single-threaded stays so. It has all signals blocked, wakes every 100 ms or when the agent
  * says something, and sends the ledger's state, at most ten times a second, if this process
- * changed it: the hooks themselves do no more than set a flag. A
- * timer signal or sending from the hooks would need no thread, but the first is visible to the
- * application, and the second leaves the last change unsaid until the next call.
+ * changed it: the hooks themselves do no more than set a flag. A timer signal or sending from the
+ * hooks would need no thread, but the first is visible to the application, and the second leaves
+ * the last change unsaid until the next call.
  *
  * Everything is non-blocking. A message that finds the socket full is counted (the count is in the
  * next header) and said again. Without an agent it tries to connect once a second. At exit the last

@@ -36,7 +36,7 @@ static inline dlsym_function *real_dlsym(void) {
     return found != NULL ? found : find_dlsym();
 }
 
-static void *resolve(struct hcs_symbol *symbol) {
+void *hcs_resolve(struct hcs_symbol *symbol) {
     int saved_errno = errno;
     void *function = NULL;
     const char *const *soname = symbol->library->sonames;
@@ -52,9 +52,15 @@ static void *resolve(struct hcs_symbol *symbol) {
     return function;
 }
 
-void *hcs_real(struct hcs_symbol *symbol) {
-    void *function = __atomic_load_n(&symbol->real, __ATOMIC_ACQUIRE);
-    return function != NULL ? function : resolve(symbol);
+void *hcs_hook_instead(const struct hcs_library *library, const char *name, void *found) {
+    for (struct hcs_symbol *const *known = __start_hcs_symbols;
+         found != NULL && known < __stop_hcs_symbols; known++) {
+        if ((*known)->library == library && (*known)->hook != NULL &&
+            strcmp((*known)->name, name) == 0) {
+            return (*known)->hook;
+        }
+    }
+    return found;
 }
 
 /* The hook for what this lookup finds, or NULL. */

@@ -9,12 +9,13 @@
 #ifndef HCS_SYMBOLS_H
 #define HCS_SYMBOLS_H
 
+#include <stddef.h>
+
 #define HCS_HOOK __attribute__((visibility("default")))
 
-/* A vendor's library, by the names it may have been loaded under; the first that is loaded counts.
- * `prefix` begins every name that we know of it. */
+/* A vendor's library, by the names it may have been loaded under; the first that is loaded and has
+ * the symbol counts. */
 struct hcs_library {
-    const char *prefix;
     const char *sonames[8];
 };
 
@@ -31,7 +32,16 @@ struct hcs_symbol {
     static struct hcs_symbol *const known_##NAME                                                  \
         __attribute__((section("hcs_symbols"), used)) = &find_##NAME
 
+/* Look for the vendor's function. */
+void *hcs_resolve(struct hcs_symbol *symbol);
+
 /* The vendor's function, NULL when its library is not loaded or has no such symbol. Keeps errno. */
-void *hcs_real(struct hcs_symbol *symbol);
+static inline void *hcs_real(struct hcs_symbol *symbol) {
+    void *function = __atomic_load_n(&symbol->real, __ATOMIC_ACQUIRE);
+    return __builtin_expect(function != NULL, 1) ? function : hcs_resolve(symbol);
+}
+
+/* For a library's own lookup by name: our hook of that name, else what it found. */
+void *hcs_hook_instead(const struct hcs_library *library, const char *name, void *found);
 
 #endif

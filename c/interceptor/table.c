@@ -5,22 +5,23 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "seldom.h"
+
 #define BITS_FIRST 8 /* 256 entries, one page */
 #define BITS_MAX 40
 
 static size_t home(const struct hcs_table *table, uint64_t key) {
-    return hcs_table_hash(key) >> (64 - table->bits);
+    return hcs_table_hash(key) >> table->shift;
 }
 
-static size_t mask(const struct hcs_table *table) { return ((size_t)1 << table->bits) - 1; }
-
-static void place(struct hcs_table *table, struct hcs_table_entry entry) {
-    size_t i = home(table, entry.key);
-    while (table->entries[i].key != 0) {
-        i = (i + 1) & mask(table);
+/* Where the key is, or would be. */
+static struct hcs_table_entry *place_of(const struct hcs_table *table, uint64_t key) {
+    struct hcs_table_entry *entries = table->entries;
+    size_t i = home(table, key);
+    while (entries[i].key != key && entries[i].key != 0) {
+        i = (i + 1) & table->last;
     }
-    table->entries[i] = entry;
-    table->count++;
+    return &entries[i];
 }
 
 static bool allocate(struct hcs_table *table, unsigned bits) {
@@ -31,19 +32,21 @@ static bool allocate(struct hcs_table *table, unsigned bits) {
     if (memory == MAP_FAILED) {
         return false;
     }
-    *table = (struct hcs_table){memory, bits, 0};
+    size_t size = (size_t)1 << bits;
+    *table = (struct hcs_table){memory, size - 1, 64 - bits, size / 2};
     return true;
 }
 
-static bool grow(struct hcs_table *table) {
+static HCS_SELDOM bool grow(struct hcs_table *table) {
     struct hcs_table bigger;
-    unsigned bits = table->entries == NULL ? BITS_FIRST : table->bits + 1;
+    unsigned bits = table->entries == NULL ? BITS_FIRST : 64 - table->shift + 1;
     if (bits > BITS_MAX || !allocate(&bigger, bits)) {
         return false;
     }
-    for (size_t i = 0; table->entries != NULL && i <= mask(table); i++) {
+    for (size_t i = 0; table->entries != NULL && i <= table->last; i++) {
         if (table->entries[i].key != 0) {
-            place(&bigger, table->entries[i]);
+            *place_of(&bigger, table->entries[i].key) = table->entries[i];
+            bigger.room--;
         }
     }
     hcs_table_clear(table);
@@ -51,57 +54,63 @@ static bool grow(struct hcs_table *table) {
     return true;
 }
 
-uint64_t *hcs_table_find(const struct hcs_table *table, uint64_t key) {
+static struct hcs_table_entry *find(const struct hcs_table *table, uint64_t key) {
     if (table->entries == NULL || key == 0) {
         return NULL;
     }
-    size_t i = home(table, key);
-    while (table->entries[i].key != key) {
-        if (table->entries[i].key == 0) {
-            return NULL;
-        }
-        i = (i + 1) & mask(table);
-    }
-    return &table->entries[i].value;
+    struct hcs_table_entry *entry = place_of(table, key);
+    return entry->key == key ? entry : NULL;
 }
 
-bool hcs_table_add(struct hcs_table *table, uint64_t key, uint64_t value) {
-    bool crowded = table->entries == NULL || table->count * 2 > mask(table);
-    if (crowded && !grow(table)) {
-        return false;
+uint64_t *hcs_table_find(const struct hcs_table *table, uint64_t key) {
+    struct hcs_table_entry *entry = find(table, key);
+    return entry != NULL ? &entry->value : NULL;
+}
+
+enum hcs_table_put hcs_table_put(struct hcs_table *table, uint64_t key, uint64_t *value) {
+    if (table->room == 0 && !grow(table)) {
+        return HCS_TABLE_NO_MEMORY;
     }
-    place(table, (struct hcs_table_entry){key, value});
-    return true;
+    struct hcs_table_entry *entry = place_of(table, key);
+    if (entry->key == key) {
+        uint64_t before = entry->value;
+        entry->value = *value;
+        *value = before;
+        return HCS_TABLE_REPLACED;
+    }
+    *entry = (struct hcs_table_entry){key, *value};
+    table->room--;
+    return HCS_TABLE_ADDED;
 }
 
 /* Close the gap at `hole`: move back each following entry that the gap lies on the way to. */
-static void shift_back(struct hcs_table *table, size_t hole) {
+static inline void shift_back(struct hcs_table *table, size_t hole) {
     struct hcs_table_entry *entries = table->entries;
-    for (size_t i = (hole + 1) & mask(table); entries[i].key != 0; i = (i + 1) & mask(table)) {
-        size_t from_home = (i - home(table, entries[i].key)) & mask(table);
-        if (from_home >= ((i - hole) & mask(table))) {
+    for (size_t i = (hole + 1) & table->last; entries[i].key != 0; i = (i + 1) & table->last) {
+        size_t from_home = (i - home(table, entries[i].key)) & table->last;
+        if (from_home >= ((i - hole) & table->last)) {
             entries[hole] = entries[i];
             hole = i;
         }
     }
     entries[hole].key = 0;
-    table->count--;
+    table->room++;
 }
 
 bool hcs_table_remove(struct hcs_table *table, uint64_t key, uint64_t *value) {
-    uint64_t *found = hcs_table_find(table, key);
-    if (found == NULL) {
+    struct hcs_table_entry *entry = find(table, key);
+    if (entry == NULL) {
         return false;
     }
-    *value = *found;
-    shift_back(table, (size_t)(found - &table->entries[0].value) / 2);
+    *value = entry->value;
+    shift_back(table, (size_t)(entry - table->entries));
     return true;
 }
 
 /* What moves into a gap comes from behind it, or was looked at already: nothing is missed. */
 void hcs_table_sweep(struct hcs_table *table, bool (*chosen)(uint64_t value, void *closure),
                      void *closure) {
-    for (size_t i = 0; table->entries != NULL && i <= mask(table); i++) {
+    for (size_t i = 0; table->entries != NULL && i <= table->last; i++) {
         while (table->entries[i].key != 0 && chosen(table->entries[i].value, closure)) {
             shift_back(table, i);
         }
@@ -111,8 +120,8 @@ void hcs_table_sweep(struct hcs_table *table, bool (*chosen)(uint64_t value, voi
 void hcs_table_clear(struct hcs_table *table) {
     int saved_errno = errno;
     if (table->entries != NULL) {
-        munmap(table->entries, sizeof(struct hcs_table_entry) << table->bits);
+        munmap(table->entries, (table->last + 1) * sizeof *table->entries);
     }
-    *table = (struct hcs_table){NULL, 0, 0};
+    *table = (struct hcs_table){NULL, 0, 0, 0};
     errno = saved_errno;
 }

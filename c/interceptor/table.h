@@ -17,15 +17,22 @@ struct hcs_table_entry {
 
 struct hcs_table {
     struct hcs_table_entry *entries; /* NULL: no memory yet */
-    unsigned bits;                   /* 2^bits entries */
-    size_t count;
+    size_t last;                     /* index: the number of entries, a power of two, less one */
+    unsigned shift;                  /* of a hash, to an index */
+    size_t room;                     /* keys to add before it must grow */
 };
 
 /* The value of a key, to read or to change until the next put or remove; NULL: not there. */
 uint64_t *hcs_table_find(const struct hcs_table *table, uint64_t key);
 
-/* Add a key that is not there and is not 0; false: no memory to grow. */
-bool hcs_table_add(struct hcs_table *table, uint64_t key, uint64_t value);
+enum hcs_table_put {
+    HCS_TABLE_ADDED,
+    HCS_TABLE_REPLACED, /* `value` is now the one before */
+    HCS_TABLE_NO_MEMORY,
+};
+
+/* Set the value of a key, which is not 0. */
+enum hcs_table_put hcs_table_put(struct hcs_table *table, uint64_t key, uint64_t *value);
 
 /* Remove a key and say what its value was; false: not there. */
 bool hcs_table_remove(struct hcs_table *table, uint64_t key, uint64_t *value);

@@ -51,7 +51,7 @@ struct hcs_wire_device_usage {
 struct hcs_wire_usage { /* the whole container's, whoever of its processes sends it */
     struct hcs_wire_header header;
     uint64_t epoch_ns; /* the ledger this comes from */
-    uint64_t revision; /* grows with each change of that ledger: of two, the higher is newer */
+    uint64_t revision; /* when that was read: of two from one ledger, the higher is newer */
     uint32_t device_count;
     uint32_t reserved;
     struct hcs_wire_device_usage devices[HCS_WIRE_DEVICES_MAX];

@@ -43,9 +43,16 @@ static uint64_t pick_address(uint64_t bytes) {
     return address;
 }
 
-static void be_slow(void) {
+static long delay_us;
+
+static void read_delay(void) {
     const char *text = getenv(DELAY_ENV);
-    long delay_us = text != NULL ? atol(text) : 0;
+    delay_us = text != NULL ? atol(text) : 0;
+}
+
+static void be_slow(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_delay);
     if (delay_us > 0) {
         struct timespec pause = {delay_us / 1000000, delay_us % 1000000 * 1000};
         nanosleep(&pause, NULL);

@@ -40,12 +40,12 @@ static struct hcs_sim_card_memory *map_file(void) {
 static struct hcs_sim_process_memory *find_slot(void) {
     for (unsigned i = 0; i < HCS_SIM_PROCESSES_MAX; i++) {
         struct hcs_sim_process_memory *process = &memory->processes[i];
-        if (process->pid != 0 && !hcs_process_lives(process->pid, process->start_ticks)) {
+        if (process->process != 0 && !hcs_process_lives(process->process)) {
             memset(process, 0, sizeof *process);
         }
-        if (process->pid == 0) {
-            process->pid = getpid();
-            process->start_ticks = hcs_process_start_ticks(getpid());
+        if (process->process == 0) {
+            process->process = hcs_process_self();
+            memory->processes_used = i < memory->processes_used ? memory->processes_used : i + 1;
             return process;
         }
     }
@@ -79,16 +79,16 @@ static void leave(void) {
 
 static uint64_t total(unsigned card) {
     uint64_t bytes = 0;
-    for (unsigned i = 0; i < HCS_SIM_PROCESSES_MAX; i++) {
+    for (unsigned i = 0; i < memory->processes_used; i++) {
         bytes += memory->processes[i].used_bytes[card];
     }
     return bytes;
 }
 
 static void forget_the_dead(void) {
-    for (unsigned i = 0; i < HCS_SIM_PROCESSES_MAX; i++) {
+    for (unsigned i = 0; i < memory->processes_used; i++) {
         struct hcs_sim_process_memory *process = &memory->processes[i];
-        if (process->pid != 0 && !hcs_process_lives(process->pid, process->start_ticks)) {
+        if (process->process != 0 && !hcs_process_lives(process->process)) {
             memset(process, 0, sizeof *process);
         }
     }

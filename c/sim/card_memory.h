@@ -14,19 +14,18 @@
 
 #include "scenario.h"
 
-#define HCS_SIM_MEMORY_MAGIC 0x31304d454d534348ull /* "HCSMEM01" */
+#define HCS_SIM_MEMORY_MAGIC 0x33304d454d534348ull /* "HCSMEM03" */
 #define HCS_SIM_PROCESSES_MAX 256 /* at the limit a process gets no memory */
 
 struct hcs_sim_process_memory {
-    int32_t pid; /* 0: free */
-    uint32_t reserved;
-    uint64_t start_ticks; /* tells a reused pid from the old one */
+    uint64_t process; /* process.h's word; 0: free */
     uint64_t used_bytes[HCS_SIM_DEVICES_MAX];
 };
 
 struct hcs_sim_card_memory { /* the file; read by tests/c/runtime_memory.py */
     uint64_t magic;
     uint64_t peak_bytes[HCS_SIM_DEVICES_MAX];
+    uint64_t processes_used; /* those at and above this index were never taken */
     struct hcs_sim_process_memory processes[HCS_SIM_PROCESSES_MAX];
 };
 

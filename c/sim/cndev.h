@@ -70,6 +70,13 @@ _Static_assert(sizeof(cndevMemoryInfoV2_t) == 176, "cndevMemoryInfoV2_t");
 
 typedef struct {
     int32_t version;
+    uint32_t pid;
+    uint64_t physicalMemoryUsed, virtualMemoryUsed; /* KiB */
+} cndevProcessInfo_t;
+_Static_assert(sizeof(cndevProcessInfo_t) == 24, "cndevProcessInfo_t");
+
+typedef struct {
+    int32_t version;
     uint32_t mcuMajorVersion, mcuMinorVersion, mcuBuildVersion;
     uint32_t driverMajorVersion, driverMinorVersion, driverBuildVersion;
 } cndevVersionInfo_t;

@@ -1,6 +1,8 @@
 /* Simulated libcndev.so: what a card does at the moment, and what its driver counts. */
 #include "cndev.h"
 
+#include "card_processes.h"
+
 #define MILLIWATTS_PER_WATT 1000
 
 /* --- Load, power, heat, clocks --------------------------------------------------------------- */
@@ -185,4 +187,33 @@ EXPORT cndevRet_t cndevGetMLULinkCounter(cndevMLULinkCounter_t *count, cndevDevi
         result = CNDEV_ERROR_INVALID_LINK;
     hcs_sim_scenario_release(scenario);
     return result;
+}
+
+/* --- Processes: the caller says the version in the first of its structures -------------------- */
+
+EXPORT cndevRet_t cndevGetProcessInfo(uint32_t *count, cndevProcessInfo_t *infos,
+                                      cndevDevice_t handle);
+EXPORT cndevRet_t cndevGetProcessInfo(uint32_t *count, cndevProcessInfo_t *infos,
+                                      cndevDevice_t handle) {
+    struct hcs_sim_card_process processes[HCS_SIM_PROCESSES_MAX];
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, infos ? &infos->version : NULL, &scenario, &device);
+    if (result != CNDEV_SUCCESS)
+        return result;
+    unsigned number = device->number;
+    hcs_sim_scenario_release(scenario);
+    if (!count)
+        return CNDEV_ERROR_INVALID_ARGUMENT;
+    uint32_t room = *count;
+    *count = (uint32_t)hcs_sim_processes_of(number, processes);
+    if (*count > room)
+        return CNDEV_ERROR_INSUFFICIENT_SPACE;
+    for (uint32_t i = 0; i < *count; i++)
+        infos[i] = (cndevProcessInfo_t){.version = CNDEV_VERSION_6,
+                                        .pid = processes[i].pid,
+                                        .physicalMemoryUsed = processes[i].used_bytes / 1024,
+                                        .virtualMemoryUsed = processes[i].used_bytes / 1024};
+    return CNDEV_SUCCESS;
 }

@@ -1,4 +1,4 @@
-/* The simulated libcuda.so.1: cards of the scenario, contexts, and memory by size only.
+/* The simulated libcuda.so.1: cards of the scenario, contexts, and (cuda_memory.c) memory by size.
  *
  * Like the real driver it is dead in a child forked after cuInit (every call says NOT_INITIALIZED),
  * and a call without a current context says INVALID_CONTEXT.
@@ -15,10 +15,9 @@
 #include "blocks.h"
 #include "visible.h"
 
-#define GRANULARITY_BYTES 512 /* cuMemAlloc hands out multiples of this */
-
 struct CUctx_st {
     CUdevice device;
+    unsigned users; /* of a primary context, which ends with the last one */
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -146,13 +145,41 @@ HCS_EXPORT CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
 HCS_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
     CUresult result = context == NULL ? CUDA_ERROR_INVALID_VALUE : check_device(device);
     if (result == CUDA_SUCCESS) {
+        __atomic_fetch_add(&primary[device].users, 1, __ATOMIC_RELAXED);
         *context = &primary[device];
     }
     return result;
 }
 
-/* The primary context stays: counting its users is of no use to anybody yet. */
-HCS_EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) { return check_device(device); }
+HCS_EXPORT CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
+    CUresult result = check_device(device);
+    if (result == CUDA_SUCCESS) {
+        hcs_sim_blocks_free_context(&primary[device]);
+        current = current == &primary[device] ? NULL : current;
+    }
+    return result;
+}
+
+HCS_EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+    CUresult result = check_device(device);
+    if (result != CUDA_SUCCESS) {
+        return result;
+    }
+    if (primary[device].users == 0) {
+        return CUDA_ERROR_INVALID_CONTEXT;
+    }
+    bool last = __atomic_sub_fetch(&primary[device].users, 1, __ATOMIC_RELAXED) == 0;
+    return last ? cuDevicePrimaryCtxReset_v2(device) : CUDA_SUCCESS;
+}
+
+HCS_EXPORT CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *active) {
+    CUresult result = check_device(device);
+    if (result == CUDA_SUCCESS) {
+        *flags = 0;
+        *active = primary[device].users > 0;
+    }
+    return result;
+}
 
 HCS_EXPORT CUresult cuCtxCreate_v2(CUcontext *context, unsigned flags, CUdevice device) {
     (void)flags;
@@ -209,44 +236,16 @@ HCS_EXPORT CUresult cuCtxGetDevice(CUdevice *device) {
 
 HCS_EXPORT CUresult cuCtxSynchronize(void) { return check_current(); }
 
-HCS_EXPORT CUresult cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes) {
-    if (pointer == NULL || bytes == 0) {
-        return CUDA_ERROR_INVALID_VALUE;
-    }
-    CUresult result = check_current();
-    if (result != CUDA_SUCCESS) {
-        return result;
-    }
-    if (bytes > SIZE_MAX - GRANULARITY_BYTES) {
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    uint64_t rounded = (bytes + GRANULARITY_BYTES - 1) / GRANULARITY_BYTES * GRANULARITY_BYTES;
-    uint64_t address = hcs_sim_block_allocate(visible.devices[current->device], rounded, current);
-    if (address == 0) {
-        return CUDA_ERROR_OUT_OF_MEMORY;
-    }
-    *pointer = address;
-    return CUDA_SUCCESS;
+CUcontext hcs_cuda_current(void) { return current; }
+
+CUresult hcs_cuda_check_current(void) { return check_current(); }
+
+const struct hcs_sim_device *hcs_cuda_card(CUdevice device) {
+    return check_device(device) == CUDA_SUCCESS ? visible.devices[device] : NULL;
 }
 
-HCS_EXPORT CUresult cuMemFree_v2(CUdeviceptr pointer) {
-    CUresult result = check_current();
-    if (result != CUDA_SUCCESS || pointer == 0) {
-        return result;
-    }
-    return hcs_sim_block_free(pointer) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-HCS_EXPORT CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes) {
-    CUresult result = check_current();
-    if (result == CUDA_SUCCESS && (free_bytes == NULL || total_bytes == NULL)) {
-        result = CUDA_ERROR_INVALID_VALUE;
-    }
-    if (result == CUDA_SUCCESS) {
-        *free_bytes = hcs_sim_memory_free(visible.devices[current->device]);
-        *total_bytes = visible.devices[current->device]->vram_bytes;
-    }
-    return result;
+const struct hcs_sim_device *hcs_cuda_current_card(void) {
+    return current != NULL ? hcs_cuda_card(current->device) : NULL;
 }
 
 HCS_EXPORT CUresult cuGetErrorName(CUresult error, const char **name) {
@@ -270,42 +269,72 @@ HCS_EXPORT CUresult cuGetErrorName(CUresult error, const char **name) {
     return CUDA_ERROR_INVALID_VALUE;
 }
 
-/* By name without suffix and the CUDA version from which that form of it exists: newest first. */
-static const struct { const char *name; int since; void *function; } entries[] = {
-    {"cuInit", 2000, cuInit},
-    {"cuDriverGetVersion", 2020, cuDriverGetVersion},
-    {"cuDeviceGetCount", 2000, cuDeviceGetCount},
-    {"cuDeviceGet", 2000, cuDeviceGet},
-    {"cuDeviceGetName", 2000, cuDeviceGetName},
-    {"cuDeviceGetUuid", 11040, cuDeviceGetUuid_v2},
-    {"cuDeviceGetUuid", 9020, cuDeviceGetUuid},
-    {"cuDeviceTotalMem", 3020, cuDeviceTotalMem_v2},
-    {"cuDevicePrimaryCtxRetain", 7000, cuDevicePrimaryCtxRetain},
-    {"cuDevicePrimaryCtxRelease", 11000, cuDevicePrimaryCtxRelease_v2},
-    {"cuCtxCreate", 3020, cuCtxCreate_v2},
-    {"cuCtxDestroy", 4000, cuCtxDestroy_v2},
-    {"cuCtxSetCurrent", 4000, cuCtxSetCurrent},
-    {"cuCtxGetCurrent", 4000, cuCtxGetCurrent},
-    {"cuCtxGetDevice", 2000, cuCtxGetDevice},
-    {"cuCtxSynchronize", 2000, cuCtxSynchronize},
-    {"cuMemAlloc", 3020, cuMemAlloc_v2},
-    {"cuMemFree", 3020, cuMemFree_v2},
-    {"cuMemGetInfo", 3020, cuMemGetInfo_v2},
-    {"cuGetErrorName", 6000, cuGetErrorName},
-    {"cuGetProcAddress", 12000, cuGetProcAddress_v2},
-    {"cuGetProcAddress", 11030, cuGetProcAddress},
+enum { PER_THREAD_STREAM = 2 }; /* the flag that asks for the _ptsz form */
+
+/* By name without suffix, the CUDA version from which that form of it exists, and the flag that it
+ * needs: newest first. */
+static const struct {
+    const char *name;
+    int since;
+    uint64_t flags;
+    void *function;
+} entries[] = {
+    {"cuInit", 2000, 0, cuInit},
+    {"cuDriverGetVersion", 2020, 0, cuDriverGetVersion},
+    {"cuDeviceGetCount", 2000, 0, cuDeviceGetCount},
+    {"cuDeviceGet", 2000, 0, cuDeviceGet},
+    {"cuDeviceGetName", 2000, 0, cuDeviceGetName},
+    {"cuDeviceGetUuid", 11040, 0, cuDeviceGetUuid_v2},
+    {"cuDeviceGetUuid", 9020, 0, cuDeviceGetUuid},
+    {"cuDeviceTotalMem", 3020, 0, cuDeviceTotalMem_v2},
+    {"cuDevicePrimaryCtxRetain", 7000, 0, cuDevicePrimaryCtxRetain},
+    {"cuDevicePrimaryCtxRelease", 11000, 0, cuDevicePrimaryCtxRelease_v2},
+    {"cuDevicePrimaryCtxReset", 11000, 0, cuDevicePrimaryCtxReset_v2},
+    {"cuDevicePrimaryCtxGetState", 7000, 0, cuDevicePrimaryCtxGetState},
+    {"cuCtxCreate", 3020, 0, cuCtxCreate_v2},
+    {"cuCtxDestroy", 4000, 0, cuCtxDestroy_v2},
+    {"cuCtxSetCurrent", 4000, 0, cuCtxSetCurrent},
+    {"cuCtxGetCurrent", 4000, 0, cuCtxGetCurrent},
+    {"cuCtxGetDevice", 2000, 0, cuCtxGetDevice},
+    {"cuCtxSynchronize", 2000, 0, cuCtxSynchronize},
+    {"cuMemAlloc", 3020, 0, cuMemAlloc_v2},
+    {"cuMemAllocManaged", 6000, 0, cuMemAllocManaged},
+    {"cuMemAllocPitch", 3020, 0, cuMemAllocPitch_v2},
+    {"cuMemFree", 3020, 0, cuMemFree_v2},
+    {"cuMemAllocAsync", 11020, PER_THREAD_STREAM, cuMemAllocAsync_ptsz},
+    {"cuMemAllocAsync", 11020, 0, cuMemAllocAsync},
+    {"cuMemFreeAsync", 11020, PER_THREAD_STREAM, cuMemFreeAsync_ptsz},
+    {"cuMemFreeAsync", 11020, 0, cuMemFreeAsync},
+    {"cuDeviceGetDefaultMemPool", 11020, 0, cuDeviceGetDefaultMemPool},
+    {"cuMemAllocFromPoolAsync", 11020, PER_THREAD_STREAM, cuMemAllocFromPoolAsync_ptsz},
+    {"cuMemAllocFromPoolAsync", 11020, 0, cuMemAllocFromPoolAsync},
+    {"cuArrayCreate", 3020, 0, cuArrayCreate_v2},
+    {"cuArray3DCreate", 3020, 0, cuArray3DCreate_v2},
+    {"cuArrayDestroy", 2000, 0, cuArrayDestroy},
+    {"cuMipmappedArrayCreate", 5000, 0, cuMipmappedArrayCreate},
+    {"cuMipmappedArrayDestroy", 5000, 0, cuMipmappedArrayDestroy},
+    {"cuMemAddressReserve", 10020, 0, cuMemAddressReserve},
+    {"cuMemCreate", 10020, 0, cuMemCreate},
+    {"cuMemMap", 10020, 0, cuMemMap},
+    {"cuMemUnmap", 10020, 0, cuMemUnmap},
+    {"cuMemRetainAllocationHandle", 11000, 0, cuMemRetainAllocationHandle},
+    {"cuMemRelease", 10020, 0, cuMemRelease},
+    {"cuMemGetInfo", 3020, 0, cuMemGetInfo_v2},
+    {"cuGetErrorName", 6000, 0, cuGetErrorName},
+    {"cuGetProcAddress", 12000, 0, cuGetProcAddress_v2},
+    {"cuGetProcAddress", 11030, 0, cuGetProcAddress},
 };
 
 HCS_EXPORT CUresult cuGetProcAddress_v2(const char *symbol, void **function, int version,
                                         uint64_t flags, int *status) {
-    (void)flags; /* no entry has a per-thread-stream form yet */
     if (symbol == NULL || function == NULL) {
         return CUDA_ERROR_INVALID_VALUE;
     }
     *function = NULL;
     int found = PROC_ADDRESS_NOT_FOUND;
     for (size_t i = 0; i < sizeof entries / sizeof *entries && *function == NULL; i++) {
-        if (strcmp(entries[i].name, symbol) == 0) {
+        if (strcmp(entries[i].name, symbol) == 0 &&
+            (flags & entries[i].flags) == entries[i].flags) {
             bool enough = version >= entries[i].since;
             *function = enough ? entries[i].function : NULL;
             found = enough ? PROC_ADDRESS_SUCCESS : PROC_ADDRESS_OLD_VERSION;

@@ -41,7 +41,15 @@ enum {
 #define DCMI_MAIN_CMD_PCIE 55
 #define DCMI_PCIE_SUB_CMD_PCIE_ERROR_INFO 1U
 #define DCMI_HCCS_MAX_PCS_NUM 16
-enum { DCMI_TOPO_SELF = 0, DCMI_TOPO_SYS = 1, DCMI_TOPO_PHB = 2, DCMI_TOPO_HCCS = 3 };
+#define DCMI_PROCESSES_MAX 32 /* that are told of a chip */
+enum {
+    DCMI_TOPO_SELF = 0,
+    DCMI_TOPO_SYS = 1,
+    DCMI_TOPO_PHB = 2,
+    DCMI_TOPO_HCCS = 3,
+    DCMI_TOPO_SIO = 6 /* two chips of one board */
+};
+enum dcmi_die_type { NDIE = 0, VDIE = 1, DDIE = 2 };
 
 struct dcmi_chip_info_v2 {
     unsigned char chip_type[32], chip_name[32], chip_ver[32];
@@ -64,6 +72,19 @@ struct dcmi_elabel_info {
     char serial_number[256];
 };
 _Static_assert(sizeof(struct dcmi_elabel_info) == 1280, "dcmi_elabel_info");
+
+#define DIE_WORDS 5
+
+struct dcmi_die_id {
+    unsigned soc_die[DIE_WORDS];
+};
+_Static_assert(sizeof(struct dcmi_die_id) == 20, "dcmi_die_id");
+
+struct dcmi_proc_mem_info {
+    int proc_id;
+    uint64_t proc_mem_usage; /* bytes */
+};
+_Static_assert(sizeof(struct dcmi_proc_mem_info) == 16, "dcmi_proc_mem_info");
 
 struct dcmi_hbm_info {
     uint64_t memory_size; /* MB */
@@ -126,7 +147,7 @@ struct dcmi_event {
 };
 _Static_assert(sizeof(struct dcmi_event) == 360, "dcmi_event");
 
-/* Acquire a snapshot and the card (card_id, 0), once that card does not hang. On any other result
+/* Acquire a snapshot and a chip, once it does not hang. On any other result
  * than DCMI_OK `*scenario` is NULL; on DCMI_OK the caller releases it. A lost card is none. */
 int hcs_dcmi_enter(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
                    const struct hcs_sim_device **device);

@@ -1,6 +1,7 @@
 /* Simulated libdcmi.so: what a chip does at the moment, and what its driver counts. */
 #include <string.h>
 
+#include "card_processes.h"
 #include "dcmi.h"
 
 #define BYTES_PER_MB (1024ULL * 1024ULL)
@@ -144,4 +145,28 @@ EXPORT int dcmi_get_device_info(int card_id, int device_id, int main_cmd, unsign
     *size = needed;
     hcs_sim_scenario_release(scenario);
     return result;
+}
+
+/* --- Processes ------------------------------------------------------------------------------- */
+
+EXPORT int dcmi_get_device_resource_info(int card_id, int device_id,
+                                         struct dcmi_proc_mem_info *infos, int *count);
+EXPORT int dcmi_get_device_resource_info(int card_id, int device_id,
+                                         struct dcmi_proc_mem_info *infos, int *count) {
+    struct hcs_sim_card_process processes[HCS_SIM_PROCESSES_MAX];
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    int result = hcs_dcmi_enter(card_id, device_id, &scenario, &device);
+    if (result != DCMI_OK)
+        return result;
+    unsigned number = device->number;
+    hcs_sim_scenario_release(scenario);
+    if (!infos || !count)
+        return DCMI_ERR_CODE_INVALID_PARAMETER;
+    size_t found = hcs_sim_processes_of(number, processes);
+    *count = found < DCMI_PROCESSES_MAX ? (int)found : DCMI_PROCESSES_MAX;
+    for (int i = 0; i < *count; i++)
+        infos[i] = (struct dcmi_proc_mem_info){.proc_id = (int)processes[i].pid,
+                                               .proc_mem_usage = processes[i].used_bytes};
+    return DCMI_OK;
 }

@@ -114,6 +114,13 @@ typedef struct {
 _Static_assert(sizeof(nvmlFieldValue_t) == 40, "nvmlFieldValue_t");
 _Static_assert(offsetof(nvmlFieldValue_t, value) == 32, "nvmlFieldValue_t.value");
 
+typedef struct { /* of the second and third version of the function */
+    unsigned pid;
+    uint64_t usedGpuMemory; /* bytes */
+    unsigned gpuInstanceId, computeInstanceId;
+} nvmlProcessInfo_t;
+_Static_assert(sizeof(nvmlProcessInfo_t) == 24, "nvmlProcessInfo_t");
+
 typedef struct {
     nvmlDevice_t device;
     uint64_t eventType, eventData;

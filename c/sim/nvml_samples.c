@@ -2,6 +2,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "card_processes.h"
 #include "nvml.h"
 
 /* --- Single numbers -------------------------------------------------------------------------- */
@@ -205,4 +206,32 @@ EXPORT nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t handle, int count,
     }
     hcs_sim_scenario_release(scenario);
     return result;
+}
+
+/* --- Processes ------------------------------------------------------------------------------- */
+
+EXPORT nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t handle, unsigned *count,
+                                                            nvmlProcessInfo_t *infos);
+EXPORT nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t handle, unsigned *count,
+                                                            nvmlProcessInfo_t *infos) {
+    struct hcs_sim_card_process processes[HCS_SIM_PROCESSES_MAX];
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    nvmlReturn_t result = hcs_nvml_enter(handle, &scenario, &device);
+    if (result != NVML_SUCCESS)
+        return result;
+    unsigned number = device->number;
+    hcs_sim_scenario_release(scenario);
+    if (!count || (*count && !infos))
+        return NVML_ERROR_INVALID_ARGUMENT;
+    unsigned room = *count;
+    *count = (unsigned)hcs_sim_processes_of(number, processes);
+    if (*count > room)
+        return NVML_ERROR_INSUFFICIENT_SIZE;
+    for (unsigned i = 0; i < *count; i++)
+        infos[i] = (nvmlProcessInfo_t){.pid = processes[i].pid,
+                                       .usedGpuMemory = processes[i].used_bytes,
+                                       .gpuInstanceId = NVML_NO_INSTANCE,
+                                       .computeInstanceId = NVML_NO_INSTANCE};
+    return NVML_SUCCESS;
 }

@@ -72,13 +72,14 @@ EXPORT rsmi_status_t rsmi_status_string(rsmi_status_t status, const char **text)
     case RSMI_STATUS_INVALID_ARGS: *text = "An argument is not valid."; break;
     case RSMI_STATUS_NOT_SUPPORTED: *text = "This function is not supported here."; break;
     case RSMI_STATUS_INIT_ERROR: *text = "The library is not initialised."; break;
+    case RSMI_STATUS_NOT_FOUND: *text = "There is none."; break;
     case RSMI_STATUS_INSUFFICIENT_SIZE: *text = "The buffer is too small."; break;
     default: *text = "An unknown error occurred."; break;
     }
     return RSMI_STATUS_SUCCESS;
 }
 
-static rsmi_status_t acquire(const struct hcs_sim_scenario **scenario) {
+rsmi_status_t hcs_rsmi_acquire(const struct hcs_sim_scenario **scenario) {
     *scenario = init_count ? acquire_loaded() : NULL;
     return *scenario ? RSMI_STATUS_SUCCESS : RSMI_STATUS_INIT_ERROR;
 }
@@ -86,7 +87,7 @@ static rsmi_status_t acquire(const struct hcs_sim_scenario **scenario) {
 rsmi_status_t hcs_rsmi_enter(uint32_t index, const void *out,
                              const struct hcs_sim_scenario **scenario,
                              const struct hcs_sim_device **device) {
-    rsmi_status_t result = acquire(scenario);
+    rsmi_status_t result = hcs_rsmi_acquire(scenario);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     *device = hcs_sim_device_at(*scenario, HCS_SIM_HYGON, index);
@@ -117,7 +118,7 @@ rsmi_status_t hcs_rsmi_copy_text(char *out, size_t length, const char *text) {
 EXPORT rsmi_status_t rsmi_version_get(rsmi_version_t *version);
 EXPORT rsmi_status_t rsmi_version_get(rsmi_version_t *version) {
     const struct hcs_sim_scenario *scenario;
-    rsmi_status_t result = acquire(&scenario);
+    rsmi_status_t result = hcs_rsmi_acquire(&scenario);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     if (version)
@@ -133,7 +134,7 @@ EXPORT rsmi_status_t rsmi_version_str_get(rsmi_sw_component_t component, char *t
 EXPORT rsmi_status_t rsmi_version_str_get(rsmi_sw_component_t component, char *text,
                                           uint32_t length) {
     const struct hcs_sim_scenario *scenario;
-    rsmi_status_t result = acquire(&scenario);
+    rsmi_status_t result = hcs_rsmi_acquire(&scenario);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     result = component == RSMI_SW_COMP_DRIVER
@@ -148,7 +149,7 @@ EXPORT rsmi_status_t rsmi_version_str_get(rsmi_sw_component_t component, char *t
 EXPORT rsmi_status_t rsmi_num_monitor_devices(uint32_t *count);
 EXPORT rsmi_status_t rsmi_num_monitor_devices(uint32_t *count) {
     const struct hcs_sim_scenario *scenario;
-    rsmi_status_t result = acquire(&scenario);
+    rsmi_status_t result = hcs_rsmi_acquire(&scenario);
     if (result != RSMI_STATUS_SUCCESS)
         return result;
     if (count)

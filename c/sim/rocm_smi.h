@@ -18,6 +18,7 @@ typedef enum {
     RSMI_STATUS_INVALID_ARGS = 1,
     RSMI_STATUS_NOT_SUPPORTED = 2,
     RSMI_STATUS_INIT_ERROR = 8,
+    RSMI_STATUS_NOT_FOUND = 10,
     RSMI_STATUS_INSUFFICIENT_SIZE = 11,
     RSMI_STATUS_UNKNOWN_ERROR = 0xFFFFFFFF
 } rsmi_status_t;
@@ -49,6 +50,13 @@ typedef struct {
 } rsmi_version_t;
 _Static_assert(sizeof(rsmi_version_t) == 24, "rsmi_version_t");
 _Static_assert(offsetof(rsmi_version_t, build) == 16, "rsmi_version_t.build");
+
+typedef struct {
+    uint32_t process_id, pasid;
+    uint64_t vram_usage, sdma_usage; /* bytes, microseconds */
+    uint32_t cu_occupancy;
+} rsmi_process_info_t;
+_Static_assert(sizeof(rsmi_process_info_t) == 32, "rsmi_process_info_t");
 
 typedef struct { /* of version 2.8 */
     uint64_t correctable_err, uncorrectable_err;
@@ -126,6 +134,9 @@ typedef struct { /* of the newer library; what lies behind revision 1.3 is not s
 } rsmi_gpu_metrics_wide_t;
 _Static_assert(sizeof(rsmi_gpu_metrics_wide_t) == 1832, "rsmi_gpu_metrics_wide_t");
 _Static_assert(offsetof(rsmi_gpu_metrics_wide_t, indep_throttle_status) == 112, "indep_throttle");
+
+/* Acquire a snapshot while the driver is loaded; on any other result `*scenario` is NULL. */
+rsmi_status_t hcs_rsmi_acquire(const struct hcs_sim_scenario **scenario);
 
 /* Acquire a snapshot and a card that is there; blocks while it hangs. On any other result than
  * success `*scenario` is NULL; on success the caller releases it. `out` is the caller's own result

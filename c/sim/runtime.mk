@@ -2,25 +2,56 @@
 # own symbols to themselves (-Bsymbolic): a preloaded library sees only what comes from outside.
 SIM_CUDA = $(BUILD)/sim/libcuda.so.1
 SIM_CUDART = $(BUILD)/sim/libcudart.so.12
+SIM_ASCEND_RUNTIME = $(BUILD)/sim/libruntime.so
 SIM_ASCENDCL = $(BUILD)/sim/libascendcl.so
-ALL += $(SIM_CUDA) $(SIM_CUDART) $(SIM_ASCENDCL)
+SIM_HIP = $(BUILD)/sim/libamdhip64.so
+SIM_CNDRV = $(BUILD)/sim/libcndrv.so
+SIM_CNRT = $(BUILD)/sim/libcnrt.so
+SIM_MUSA = $(BUILD)/sim/libmusa.so
+SIM_MUSART = $(BUILD)/sim/libmusart.so
+SIM_RUNTIMES = $(SIM_CUDA) $(SIM_CUDART) $(SIM_ASCEND_RUNTIME) $(SIM_ASCENDCL) $(SIM_HIP) \
+               $(SIM_CNDRV) $(SIM_CNRT) $(SIM_MUSA) $(SIM_MUSART)
+ALL += $(SIM_RUNTIMES)
 
-SIM_RUNTIME = sim/blocks.c sim/card_memory.c sim/visible.c sim/scenario.c \
-              sim/scenario_parse.c interceptor/process.c
-SIM_RUNTIME_HEADERS = sim/blocks.h sim/card_memory.h sim/visible.h sim/scenario.h \
-                      interceptor/process.h
+.PHONY: runtimes
+runtimes: $(SIM_RUNTIMES)
 
-$(SIM_CUDA): sim/cuda.c sim/cuda.h $(SIM_RUNTIME) $(SIM_RUNTIME_HEADERS)
-	@mkdir -p $(@D)
-	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-Bsymbolic -o $@ \
-	  $(filter %.c,$^) -pthread
+SIM_MEMORY = sim/blocks.c sim/card_memory.c sim/runtime_handles.c sim/visible.c sim/scenario.c \
+             sim/scenario_parse.c interceptor/process.c
+SIM_MEMORY_HEADERS = sim/blocks.h sim/card_memory.h sim/runtime_handles.h sim/visible.h \
+                     sim/scenario.h interceptor/process.h
+SIM_CARDS = sim/runtime_cards.c $(SIM_MEMORY)
+SIM_CARDS_HEADERS = sim/runtime_cards.h $(SIM_MEMORY_HEADERS)
+
+# A driver is linked from its sources alone, a runtime also with the driver's library below it.
+LINK_SIM_RUNTIME = mkdir -p $(@D) && $(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-Bsymbolic \
+                   -o $@ $(filter %.c %.so,$^) -pthread
+
+$(SIM_CUDA): sim/cuda.c sim/cuda_memory.c sim/cuda.h $(SIM_MEMORY) $(SIM_MEMORY_HEADERS)
+	@$(LINK_SIM_RUNTIME)
 
 $(SIM_CUDART): sim/cudart.c sim/cuda.h sim/cudart.map
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,--version-script=sim/cudart.map \
 	  -o $@ $(filter %.c,$^) -ldl -pthread
 
-$(SIM_ASCENDCL): sim/ascendcl.c $(SIM_RUNTIME) $(SIM_RUNTIME_HEADERS)
-	@mkdir -p $(@D)
-	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-Bsymbolic -o $@ \
-	  $(filter %.c,$^) -pthread
+$(SIM_ASCEND_RUNTIME): sim/runtime_ascend.c sim/runtime_ascend.h $(SIM_CARDS) $(SIM_CARDS_HEADERS)
+	@$(LINK_SIM_RUNTIME)
+
+$(SIM_ASCENDCL): sim/ascendcl.c sim/runtime_ascend.h $(SIM_ASCEND_RUNTIME)
+	@$(LINK_SIM_RUNTIME)
+
+$(SIM_HIP): sim/hip.c $(SIM_CARDS) $(SIM_CARDS_HEADERS)
+	@$(LINK_SIM_RUNTIME)
+
+$(SIM_CNDRV): sim/cndrv.c sim/cndrv.h $(SIM_CARDS) $(SIM_CARDS_HEADERS)
+	@$(LINK_SIM_RUNTIME)
+
+$(SIM_CNRT): sim/cnrt.c sim/cndrv.h $(SIM_CNDRV)
+	@$(LINK_SIM_RUNTIME)
+
+$(SIM_MUSA): sim/musa.c sim/musa.h $(SIM_CARDS) $(SIM_CARDS_HEADERS)
+	@$(LINK_SIM_RUNTIME)
+
+$(SIM_MUSART): sim/musart.c sim/musa.h $(SIM_MUSA)
+	@$(LINK_SIM_RUNTIME)

@@ -1,7 +1,9 @@
-"""What the interceptor adds to one allocate + free pair, in instructions.
+"""What the interceptor adds to the calls of a program, in instructions.
 
-Counted by callgrind, so the same on any machine: the program runs twice with different numbers of
-pairs, with and without the interceptor; what is left of the four counts is the interceptor alone.
+Counted by callgrind, so the same on any machine: the program runs with and without the interceptor,
+and what is left of the two counts is the interceptor alone, the runtime's functions that it calls
+included. For each runtime: allocate + free with 0, 1,000 and 10^6 blocks allocated, and a question
+for the memory that there is. Nothing is hooked on the way of a kernel's launch: 0.
 """
 
 import json
@@ -11,42 +13,60 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support.interceptor import PROGRAMS, Rig, build_libraries, compile_c, link
+from tests.support.interceptor import (
+    PROGRAMS,
+    RUNTIMES,
+    Rig,
+    build_libraries,
+    compile_c,
+    link,
+)
 
-LIVE_COUNTS = (0, 1_000, 100_000)
-PAIRS = 2_000
-QUOTA_BYTES = 512 * 1024 * 1024
+LIVE_COUNTS = (0, 1_000, 1_000_000)
+ROUNDS = 1_000
+QUOTA_BYTES = 64 * 2**30
 
 
 def main() -> None:
-    """Print one JSON line."""
+    """Print one JSON line for each runtime."""
     build_libraries()
-    with tempfile.TemporaryDirectory() as directory:
-        rig = Rig(directory=Path(directory), programs=Path(directory))
-        compile_c(rig.programs / "bench", str(PROGRAMS / "alloc_bench.c"), link("libcuda.so.1"))
-        counts = {f"instr_{live}": added_instructions(rig, live) for live in LIVE_COUNTS}
-    sys.stdout.write(json.dumps({"bench": "alloc", **counts}) + "\n")
+    for runtime, library in RUNTIMES.items():
+        with tempfile.TemporaryDirectory() as directory:
+            rig = Rig(directory=Path(directory), programs=Path(directory), card_bytes=QUOTA_BYTES)
+            header = f'-DRUNTIME="runtime_{runtime}.h"'
+            compile_c(
+                rig.programs / "bench", str(PROGRAMS / "alloc_bench.c"), header, link(library)
+            )
+            counts = {
+                f"instr_{live}": added_instructions(rig, "allocate_and_free", live)
+                for live in LIVE_COUNTS
+            }
+            counts["instr_query"] = added_instructions(rig, "ask", 0)
+        line = {"bench": "alloc", "runtime": runtime, **counts, "instr_launch": 0}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
 
 
-def added_instructions(rig: Rig, live: int) -> int:
-    """Return the instructions per pair that the interceptor adds, with `live` blocks allocated."""
-    return pair_instructions(rig, live) - pair_instructions(rig, live, LD_PRELOAD="")
+def added_instructions(rig: Rig, function: str, live: int) -> int:
+    """Return the instructions per round that the interceptor adds, with `live` blocks allocated."""
+    with_it = instructions(rig, function, live)
+    return round((with_it - instructions(rig, function, live, LD_PRELOAD="")) / ROUNDS)
 
 
-def pair_instructions(rig: Rig, live: int, **settings: str) -> int:
-    """Return the instructions of one pair, the runtime's own included."""
-    few, many = (total_instructions(rig, live, pairs, settings) for pairs in (PAIRS, 2 * PAIRS))
-    return (many - few) // PAIRS
-
-
-def total_instructions(rig: Rig, live: int, pairs: int, settings: dict[str, str]) -> int:
-    """Return the instructions of one run."""
+def instructions(rig: Rig, function: str, live: int, **settings: str) -> int:
+    """Return the instructions of one function of one run."""
     # Every run begins with the same books, or the simulated card's own work would differ.
     rig.ledger.unlink(missing_ok=True)
     rig.card_memory.unlink(missing_ok=True)
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    command = [
+        "valgrind",
+        "--tool=callgrind",
+        "--callgrind-out-file=/dev/null",
+        "--instr-atstart=no",
+        f"--toggle-collect={function}",
+    ]
     done = subprocess.run(
-        [*command, str(rig.programs / "bench"), str(live), str(pairs)],
+        [*command, str(rig.programs / "bench"), str(live), str(ROUNDS)],
         env=rig.environment(HCS_VRAM_QUOTA=str(QUOTA_BYTES), **settings),
         capture_output=True,
         text=True,

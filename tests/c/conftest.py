@@ -6,19 +6,16 @@ import pytest
 
 from tests.support.interceptor import (
     PROGRAMS,
+    RUNTIMES,
     SANITIZE,
+    SANITIZE_THREADS,
     SOURCES,
     Rig,
     build_libraries,
     compile_c,
+    compile_commands,
     link,
 )
-
-RUNTIMES = {
-    "cuda": ("-DUSE_CUDA", "libcuda.so.1"),
-    "cudart": ("-DUSE_CUDART", "libcudart.so.12"),
-    "acl": ("-DUSE_ACL", "libascendcl.so"),
-}
 
 
 @pytest.fixture(scope="session")
@@ -26,24 +23,31 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compile what the tests run, and return where it lies."""
     build_libraries()
     out = tmp_path_factory.mktemp("programs")
-    commands = str(PROGRAMS / "commands.c")
-    for runtime, (define, library) in RUNTIMES.items():
-        compile_c(out / f"{runtime}_linked", commands, define, link(library))
-        compile_c(out / f"{runtime}_dlsym", commands, define, "-DLOOKUP")
+    for runtime, library in RUNTIMES.items():
+        compile_commands(out / f"{runtime}_linked", runtime, link(library))
+        compile_commands(out / f"{runtime}_dlsym", runtime, "-DLOOKUP")
+    compile_commands(out / "cuda_lookup", "cuda", "-DPROC_ADDRESS")
     compile_c(out / "race", str(PROGRAMS / "race.c"), link("libcuda.so.1"))
     compile_c(out / "next_symbol.so", "-fPIC", "-shared", str(PROGRAMS / "next_symbol.c"))
     compile_c(out / "wire_sample", str(PROGRAMS / "wire_sample.c"))
     _compile_part(out, "ledger_dump")
     _compile_part(out, "table_check", "table", *SANITIZE)
+    basis = ("process", "config", "debug")
     _compile_part(out, "parse_quota", "config", "debug", *SANITIZE)
-    _compile_part(out, "ledger_kills", "process", "config", "debug", *SANITIZE)
+    _compile_part(out, "ledger_kills", *basis, *SANITIZE)
+    checked = "ledger_race_checked"
+    _compile_part(out, "ledger_race", *basis)
+    _compile_part(out, "ledger_race", *basis, *SANITIZE_THREADS, name_of_output=checked)
+    account = ("account", "blocks", "connection", "handles", "ledger", "ledger_file", "lock")
+    rest = ("report", "table", *basis)
+    _compile_part(out, "account_race", *account, *rest, *SANITIZE_THREADS)
     return out
 
 
-def _compile_part(out: Path, name: str, *parts: str) -> None:
+def _compile_part(out: Path, name: str, *parts: str, name_of_output: str = "") -> None:
     """Compile a program that tests parts of the interceptor by themselves."""
     sources = [part if part.startswith("-") else str(SOURCES / f"{part}.c") for part in parts]
-    compile_c(out / name, str(PROGRAMS / f"{name}.c"), *sources)
+    compile_c(out / (name_of_output or name), str(PROGRAMS / f"{name}.c"), *sources)
 
 
 @pytest.fixture

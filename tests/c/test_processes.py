@@ -36,7 +36,7 @@ def test_a_race_reaches_the_quota_and_never_exceeds_it(
     assert [stderr for _, stderr in said] == [b""] * processes  # each of them was enforced
     assert sum(got) > 0
     assert rig.peak_bytes() == QUOTA_BYTES
-    assert rig.account()["used"] == rig.account()["charged"] == 0
+    assert rig.account()["used"] == rig.account()["pending"] == 0
 
 
 def test_the_reservation_comes_before_the_allocation(rig: Rig) -> None:
@@ -149,9 +149,95 @@ def test_the_ledger_of_a_pod_lies_in_shared_memory_for_its_user_alone(rig: Rig) 
         path.unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("how", [("process",), ("thread",), ("storm", "300")])
+@pytest.mark.parametrize(
+    "how",
+    [("pending",), ("moving",), ("emptying",), ("withdrawn",), ("stopped",), ("storm", "300")],
+)
 def test_the_ledger_survives_death_at_any_instruction(rig: Rig, how: tuple[str, ...]) -> None:
     done = subprocess.run(
         [str(rig.programs / "ledger_kills"), *how], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "processes", "threads", "rounds"),
+    [
+        ("ledger_race", 4, 1, 2_000),
+        ("ledger_race", 16, 1, 200),
+        ("ledger_race", 2, 8, 500),
+        ("ledger_race_checked", 1, 8, 300),
+    ],
+)
+def test_no_race_ends_above_the_quota(
+    rig: Rig, program: str, processes: int, threads: int, rounds: int
+) -> None:
+    overshoots, grants, refusals = _race(rig, program, processes, threads, rounds)
+    assert overshoots == 0
+    assert grants + refusals == processes * threads * rounds
+    assert grants > 0
+
+
+@pytest.mark.parametrize(("processes", "threads", "rounds"), [(4, 1, 500), (2, 4, 200)])
+def test_of_many_that_ask_at_once_one_gets_what_there_is(
+    rig: Rig, processes: int, threads: int, rounds: int
+) -> None:
+    overshoots, grants, refusals = _race(rig, "ledger_race", processes, threads, rounds, "together")
+    assert (overshoots, grants) == (0, rounds)
+    assert refusals == (processes * threads - 1) * rounds
+
+
+def test_threads_that_allocate_while_contexts_end_leave_nothing_charged(rig: Rig) -> None:
+    done = subprocess.run(
+        [str(rig.programs / "account_race"), "8", "200"],
+        env=rig.environment(HCS_VRAM_QUOTA=str(QUOTA_BYTES), LD_PRELOAD=""),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+def _race(rig: Rig, program: str, *arguments: int | str) -> list[int]:
+    """Return overshoots, grants and refusals."""
+    done = subprocess.run(
+        [str(rig.programs / program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [int(number) for number in done.stdout.split()]
+
+
+@pytest.mark.parametrize("runtime", ["cuda", "acl"])
+def test_an_executed_program_begins_with_nothing(rig: Rig, runtime: str) -> None:
+    with (
+        rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program,
+        rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as neighbour,
+    ):
+        program.begin()
+        assert program.ask(f"alloc {48 * MIB}")[0] == 0
+        neighbour.begin()
+        assert neighbour.ask(f"alloc {48 * MIB}")[0] != 0
+        program.ask("exec")
+        assert program.ask("device 7")[0] != 0  # the next program runs, and uses no card
+        assert neighbour.ask(f"alloc {48 * MIB}")[0] == 0
+        program.begin()
+        assert program.ask(f"alloc {MIB}")[0] == 0
+        assert rig.account()["slots"] == 2
+
+
+def test_whoever_looks_sees_what_the_dead_left_go(rig: Rig) -> None:
+    with (
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as victim,
+        rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as survivor,
+    ):
+        victim.begin().ask(f"alloc {48 * MIB}")
+        survivor.begin()
+        assert survivor.ask("info")[1] == 16 * MIB
+        victim.kill()
+        for _ in range(100_000):  # at most ten looks a second
+            if survivor.ask("info")[1] == QUOTA_BYTES:
+                break
+        assert rig.account()["used"] == 0

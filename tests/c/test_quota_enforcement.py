@@ -9,32 +9,39 @@ from tests.support.interceptor import (
     CUDA_GRANULARITY_BYTES,
     CUDA_OUT_OF_MEMORY,
     GPUS,
+    HIP_GRANULARITY_BYTES,
     MIB,
     NPUS,
+    OUT_OF_MEMORY,
+    RUNTIMES,
     Rig,
+    first_card,
 )
 
 QUOTA_BYTES = 256 * MIB
 FORMS = [
-    pytest.param(f"{runtime}_{way}", id=f"{runtime}-{way}")
-    for runtime in ("cuda", "cudart", "acl")
-    for way in ("linked", "dlsym", "ctypes")
+    *(
+        pytest.param(f"{runtime}_{way}", id=f"{runtime}-{way}")
+        for runtime in RUNTIMES
+        for way in ("linked", "dlsym", "ctypes")
+    ),
+    pytest.param("cuda_lookup", id="cuda-lookup"),
 ]
+
+
+def runtime_of(form: str) -> str:
+    """Return the runtime of a program's form."""
+    return form.partition("_")[0]
 
 
 def padding_bytes(form: str) -> int:
     """Return what the runtime adds to each block."""
-    return ACL_PADDING_BYTES if form.startswith("acl") else 0
+    return ACL_PADDING_BYTES if runtime_of(form) == "acl" else 0
 
 
 def out_of_memory(form: str) -> int:
     """Return the runtime's own code."""
-    return ACL_OUT_OF_MEMORY if form.startswith("acl") else CUDA_OUT_OF_MEMORY
-
-
-def first_card(form: str) -> int:
-    """Return the number of the runtime's first card over the node."""
-    return len(GPUS) if form.startswith("acl") else 0
+    return OUT_OF_MEMORY.get(runtime_of(form), CUDA_OUT_OF_MEMORY)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -48,7 +55,7 @@ def test_a_program_gets_its_quota_and_not_one_byte_more(rig: Rig, form: str) -> 
     assert rig.account()["refusals"] == 2
     # By the card's own books, not even for a moment was there more: nothing was allocated first
     # and given back when the quota turned out to be exceeded.
-    assert rig.peak_bytes(first_card(form)) == QUOTA_BYTES
+    assert rig.peak_bytes(first_card(runtime_of(form))) == QUOTA_BYTES
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -64,7 +71,9 @@ def test_a_free_gives_it_back(rig: Rig, form: str) -> None:
         assert program.ask(f"alloc {whole}")[0] == 0
 
 
-@pytest.mark.parametrize("form", ["cuda_linked", "cudart_dlsym", "acl_linked", "acl_dlsym"])
+@pytest.mark.parametrize(
+    "form", [f"{runtime}_{way}" for runtime in RUNTIMES for way in ("linked", "dlsym")]
+)
 def test_queries_show_the_quota(rig: Rig, form: str) -> None:
     with rig.run(form, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin()
@@ -73,8 +82,9 @@ def test_queries_show_the_quota(rig: Rig, form: str) -> None:
         assert program.ask("info") == [0, QUOTA_BYTES - 100 * MIB, QUOTA_BYTES]
 
 
-def test_total_memory_shows_the_quota(rig: Rig) -> None:
-    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+@pytest.mark.parametrize("form", ["cuda_linked", "hip_linked", "cndrv_linked", "musa_linked"])
+def test_total_memory_shows_the_quota(rig: Rig, form: str) -> None:
+    with rig.run(form, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin()
         assert program.ask("total 0") == [0, QUOTA_BYTES]
 
@@ -89,12 +99,24 @@ def test_a_quota_above_the_card_shows_the_card(rig: Rig) -> None:
         assert rig.account()["refusals"] == 0
 
 
-def test_blocks_are_charged_as_large_as_they_are(rig: Rig) -> None:
-    quota_bytes = 10 * CUDA_GRANULARITY_BYTES
-    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(quota_bytes)) as program:
+@pytest.mark.parametrize(
+    ("runtime", "granularity_bytes"),
+    [
+        ("cuda", CUDA_GRANULARITY_BYTES),
+        ("hip", HIP_GRANULARITY_BYTES),
+        ("musart", CUDA_GRANULARITY_BYTES),
+        ("acl", 2 * ACL_PADDING_BYTES),
+        ("cnrt", 1),
+    ],
+)
+def test_blocks_are_charged_as_large_as_they_are(
+    rig: Rig, runtime: str, granularity_bytes: int
+) -> None:
+    quota_bytes = 10 * granularity_bytes
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(quota_bytes)) as program:
         program.begin()
-        assert program.ask("fill 1") == [CUDA_OUT_OF_MEMORY, 10]
-    assert rig.peak_bytes() == quota_bytes
+        assert program.ask("fill 1") == [out_of_memory(runtime), 10]
+    assert rig.peak_bytes(first_card(runtime)) == quota_bytes
 
 
 def test_sizes_near_the_end_of_the_address_space_are_refused(rig: Rig) -> None:
@@ -143,6 +165,44 @@ def test_an_ascend_card_keeps_its_quota_when_the_program_reorders_cards(rig: Rig
     ) as program:
         program.begin(device=0)
         assert program.ask(f"fill {MIB - ACL_PADDING_BYTES}") == [ACL_OUT_OF_MEMORY, 32]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "variable"),
+    [
+        ("hip", "HIP_VISIBLE_DEVICES"),
+        ("cnrt", "MLU_VISIBLE_DEVICES"),
+        ("cndrv", "MLU_VISIBLE_DEVICES"),
+        ("musart", "MUSA_VISIBLE_DEVICES"),
+        ("musa", "MUSA_VISIBLE_DEVICES"),
+    ],
+)
+def test_a_card_keeps_its_quota_when_the_program_reorders_cards(
+    rig: Rig, runtime: str, variable: str
+) -> None:
+    quotas = f"{64 * MIB},{32 * MIB}"
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=quotas, **{variable: "1,0"}) as program:
+        program.begin(device=0)
+        assert program.ask(f"fill {MIB}")[1] == 32
+        program.ask("device 1")
+        assert program.ask(f"fill {MIB}")[1] == 64
+    first = first_card(runtime)
+    assert (rig.peak_bytes(first), rig.peak_bytes(first + 1)) == (64 * MIB, 32 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "variable"), [("hip", "HIP_VISIBLE_DEVICES"), ("cnrt", "MLU_VISIBLE_DEVICES")]
+)
+def test_a_card_that_the_container_knows_by_the_nodes_number_has_its_quota(
+    rig: Rig, runtime: str, variable: str
+) -> None:
+    # The container was given the node's second card alone: its first and only quota.
+    with rig.run(
+        f"{runtime}_linked", HCS_VRAM_QUOTA=str(32 * MIB), HCS_DEVICES="any", **{variable: "1"}
+    ) as program:
+        program.begin(device=0)
+        assert program.ask(f"fill {MIB}")[1] == 32
+    assert rig.peak_bytes(first_card(runtime) + 1) == 32 * MIB
 
 
 def test_a_bad_free_is_the_runtimes_matter(rig: Rig) -> None:

@@ -19,22 +19,61 @@ PROGRAMS = CHECKOUT / "tests" / "c" / "programs"
 BUILD = CHECKOUT / "c" / "build"
 SIMULATED = BUILD / "sim"
 INTERCEPTOR = BUILD / "interceptor" / "libhcs_interceptor.so"
-LIBRARIES = ("libcuda.so.1", "libcudart.so.12", "libascendcl.so")
+RUNTIMES = {
+    "cuda": "libcuda.so.1",
+    "cudart": "libcudart.so.12",
+    "acl": "libascendcl.so",
+    "rt": "libruntime.so",
+    "hip": "libamdhip64.so",
+    "cnrt": "libcnrt.so",
+    "cndrv": "libcndrv.so",
+    "musart": "libmusart.so",
+    "musa": "libmusa.so",
+}
+"""The library that a program of each runtime is linked with."""
 
 MIB = 1024 * 1024
 CARD_BYTES = 1024 * MIB
 CUDA_GRANULARITY_BYTES = 512
+HIP_GRANULARITY_BYTES = 4096
 ACL_PADDING_BYTES = 32
 CUDA_OUT_OF_MEMORY = 2
 ACL_OUT_OF_MEMORY = 207001
+CAMBRICON_OUT_OF_MEMORY = 100100
+OUT_OF_MEMORY = {
+    "acl": ACL_OUT_OF_MEMORY,
+    "rt": ACL_OUT_OF_MEMORY,
+    "cnrt": CAMBRICON_OUT_OF_MEMORY,
+    "cndrv": CAMBRICON_OUT_OF_MEMORY,
+}
+"""The runtimes' own codes; all others have CUDA's."""
 
 DEVICES_MAX = 64  # HCS_SIM_DEVICES_MAX
 GPUS = tuple(f"GPU-5ec0ffee-0000-4000-8000-00000000000{number}" for number in range(2))
 NPUS = ("2102314NMV0000000001", "2102314NMV0000000002")
+CARDS = {
+    Vendor.NVIDIA: ("NVIDIA A100", GPUS),
+    Vendor.HUAWEI: ("910B3", NPUS),
+    Vendor.HYGON: ("K100_AI", ("1000000000000001", "1000000000000002")),
+    Vendor.CAMBRICON: ("MLU370-X8", ("MLU-1", "MLU-2")),
+    Vendor.MTHREADS: ("MTT S4000", ("MT-1", "MT-2")),
+}
+VENDORS = {
+    "cuda": Vendor.NVIDIA,
+    "cudart": Vendor.NVIDIA,
+    "acl": Vendor.HUAWEI,
+    "rt": Vendor.HUAWEI,
+    "hip": Vendor.HYGON,
+    "cnrt": Vendor.CAMBRICON,
+    "cndrv": Vendor.CAMBRICON,
+    "musart": Vendor.MTHREADS,
+    "musa": Vendor.MTHREADS,
+}
 POD_UID = "6f0f4f5e-35a7-5d36-9e0e-0b0c4b1a6a51"
 
 COMPILE = ("cc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE_THREADS = ("-fsanitize=thread",)
 
 
 def make(*targets: str) -> None:
@@ -44,15 +83,13 @@ def make(*targets: str) -> None:
 
 def build_libraries() -> None:
     """Build the interceptor and the simulated runtimes."""
-    make(
-        str(INTERCEPTOR.relative_to(CHECKOUT / "c")),
-        *(str((SIMULATED / name).relative_to(CHECKOUT / "c")) for name in LIBRARIES),
-    )
+    make(str(INTERCEPTOR.relative_to(CHECKOUT / "c")), "runtimes", "management")
 
 
 def compile_c(output: Path, *arguments: str) -> Path:
     """Compile a C program; `arguments` are sources and options."""
-    _run(*COMPILE, "-o", str(output), *arguments, "-ldl", "-pthread")
+    beside = f"-Wl,-rpath-link,{SIMULATED}"  # what a simulated library needs itself
+    _run(*COMPILE, "-o", str(output), *arguments, beside, "-ldl", "-pthread")
     return output
 
 
@@ -61,18 +98,31 @@ def link(name: str) -> str:
     return str(SIMULATED / name)
 
 
+def compile_commands(output: Path, runtime: str, *arguments: str) -> Path:
+    """Compile the program that takes commands, for one runtime."""
+    header = f'-DRUNTIME="runtime_{runtime}.h"'
+    return compile_c(output, str(PROGRAMS / "commands.c"), header, *arguments)
+
+
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
 
-def node(node_name: str = "sim") -> Scenario:
-    """Return a node with two cards of each vendor, all of `CARD_BYTES`."""
-    nvidia = (SimDevice(vendor=Vendor.NVIDIA, model="NVIDIA A100", id=id_, pci=f"0000:0{n}:00.0",
-                        vram_bytes=CARD_BYTES) for n, id_ in enumerate(GPUS))  # fmt: skip
-    huawei = (SimDevice(vendor=Vendor.HUAWEI, model="910B3", id=id_, pci=f"0000:1{n}:00.0",
-                        vram_bytes=CARD_BYTES) for n, id_ in enumerate(NPUS))  # fmt: skip
-    return Scenario(node=NodeName(node_name), devices=(*nvidia, *huawei))
+def node(node_name: str = "sim", *, card_bytes: int = CARD_BYTES) -> Scenario:
+    """Return a node with two cards of each vendor, all of `card_bytes`."""
+    devices = (
+        SimDevice(vendor=vendor, model=model, id=id_, pci=f"0000:{bus:x}{n}:00.0",
+                  vram_bytes=card_bytes)
+        for bus, (vendor, (model, ids)) in enumerate(CARDS.items())
+        for n, id_ in enumerate(ids)
+    )  # fmt: skip
+    return Scenario(node=NodeName(node_name), devices=tuple(devices))
+
+
+def first_card(runtime: str) -> int:
+    """Return the number, over the whole node, of the first card that a runtime sees."""
+    return 2 * list(CARDS).index(VENDORS[runtime])
 
 
 class Program:
@@ -116,9 +166,10 @@ class Rig:
     directory: Path
     programs: Path
     settings: dict[str, str] = field(default_factory=dict)
+    card_bytes: int = CARD_BYTES
 
     def __post_init__(self) -> None:
-        self.scenario.write_text(encode(node()))
+        self.scenario.write_text(encode(node(card_bytes=self.card_bytes)))
 
     @property
     def scenario(self) -> Path:

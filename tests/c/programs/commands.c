@@ -1,15 +1,19 @@
 /* A user's program, remote-controlled: reads commands from stdin, answers each with one line.
  *
+ *   kind NAME      -> "0"                 which functions the next ones use; the first at the start
  *   alloc BYTES    -> "RESULT NUMBER"     the block's number is for `free`
  *   free NUMBER    -> "RESULT"
  *   fill BYTES     -> "RESULT COUNT"      allocate until refused
  *   info           -> "RESULT FREE TOTAL"
- *   total DEVICE   -> "RESULT BYTES"      (CUDA driver only)
+ *   total DEVICE   -> "RESULT BYTES"
  *   device NUMBER  -> "RESULT"
+ *   extra NAME     -> "RESULT"            one of the runtime's own, see its header
  *   fork           -> "0"                 the child goes on, the parent waits for it
+ *   exec           -> "0"                 the same program again, from the beginning
  *   errno          -> "ERRNO"             sets it to 77 first and allocates and frees in between
  *
- * Compiled once per runtime (-DUSE_CUDA, -DUSE_CUDART, -DUSE_ACL), linked or (-DLOOKUP) by dlsym.
+ * Compiled once per runtime (-DRUNTIME="runtime_cuda.h"), linked, or with -DLOOKUP by dlsym, or
+ * with -DPROC_ADDRESS by the runtime's own lookup.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,113 +27,85 @@
 
 #define BLOCKS_MAX 100000
 
-#if defined(USE_CUDA)
-#define LIBRARY "libcuda.so.1"
-typedef uint64_t pointer;
-#define FUNCTIONS(X)                                                                               \
-    X(cuInit, (unsigned))                                                                          \
-    X(cuDevicePrimaryCtxRetain, (void **, int))                                                    \
-    X(cuCtxSetCurrent, (void *))                                                                   \
-    X(cuMemAlloc_v2, (uint64_t *, size_t))                                                         \
-    X(cuMemFree_v2, (uint64_t))                                                                    \
-    X(cuMemGetInfo_v2, (size_t *, size_t *))                                                       \
-    X(cuDeviceTotalMem_v2, (size_t *, int))
-#elif defined(USE_CUDART)
-#define LIBRARY "libcudart.so.12"
-typedef void *pointer;
-#define FUNCTIONS(X)                                                                               \
-    X(cudaSetDevice, (int))                                                                        \
-    X(cudaMalloc, (void **, size_t))                                                               \
-    X(cudaFree, (void *))                                                                          \
-    X(cudaMemGetInfo, (size_t *, size_t *))
-#else
-#define LIBRARY "libascendcl.so"
-typedef void *pointer;
-#define FUNCTIONS(X)                                                                               \
-    X(aclInit, (const char *))                                                                     \
-    X(aclrtSetDevice, (int32_t))                                                                   \
-    X(aclrtMalloc, (void **, size_t, int))                                                         \
-    X(aclrtFree, (void *))                                                                         \
-    X(aclrtGetMemInfo, (int, size_t *, size_t *))
-#endif
+struct kind {
+    const char *name;
+    int (*allocate)(uint64_t *block, size_t bytes);
+    int (*release)(uint64_t block);
+};
+struct extra {
+    const char *name;
+    int (*act)(void);
+};
 
-#ifdef LOOKUP
+#if defined(LOOKUP) || defined(PROC_ADDRESS)
 #define DECLARE(name, arguments) static int(*name) arguments;
-#define FIND(name, arguments) *(void **)&name = dlsym(library, #name);
 #else
 #define DECLARE(name, arguments) int name arguments;
+#endif
+
+#if defined(PROC_ADDRESS)
+#define FIND(name, arguments) *(void **)&name = proc_address(library, #name);
+#elif defined(LOOKUP)
+#define FIND(name, arguments) *(void **)&name = dlsym(library, #name);
+#else
 #define FIND(name, arguments)
 #endif
-FUNCTIONS(DECLARE)
 
-static void load(void) {
-#ifdef LOOKUP
-    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
-        fprintf(stderr, "%s\n", dlerror());
-        exit(1);
-    }
-#endif
-    FUNCTIONS(FIND)
-}
+/* A runtime's header says LIBRARY and FUNCTIONS, and defines the rest below. */
+#define POINTER(block) ((void *)(uintptr_t)(block))
+#include RUNTIME
 
-#if defined(USE_CUDA)
-static int begin(void) { return cuInit(0); }
-static int use_device(int device) {
-    void *context;
-    int result = cuDevicePrimaryCtxRetain(&context, device);
-    return result != 0 ? result : cuCtxSetCurrent(context);
-}
-static int allocate(pointer *p, size_t bytes) { return cuMemAlloc_v2(p, bytes); }
-static int release(pointer p) { return cuMemFree_v2(p); }
-static int info(size_t *free_, size_t *total) { return cuMemGetInfo_v2(free_, total); }
-static int total_of(size_t *bytes, int device) { return cuDeviceTotalMem_v2(bytes, device); }
-#elif defined(USE_CUDART)
-static int begin(void) { return 0; }
-static int use_device(int device) { return cudaSetDevice(device); }
-static int allocate(pointer *p, size_t bytes) { return cudaMalloc(p, bytes); }
-static int release(pointer p) { return cudaFree(p); }
-static int info(size_t *free_, size_t *total) { return cudaMemGetInfo(free_, total); }
-static int total_of(size_t *bytes, int device) { return *bytes = 0, device; }
-#else
-static int begin(void) { return aclInit(NULL); }
-static int use_device(int device) { return aclrtSetDevice(device); }
-static int allocate(pointer *p, size_t bytes) { return aclrtMalloc(p, bytes, 0); }
-static int release(pointer p) { return aclrtFree(p); }
-static int info(size_t *free_, size_t *total) { return aclrtGetMemInfo(1, free_, total); }
-static int total_of(size_t *bytes, int device) { return *bytes = 0, device; }
-#endif
-
-static pointer blocks[BLOCKS_MAX];
+static uint64_t blocks[BLOCKS_MAX];
 static size_t block_count;
+static const struct kind *kind = kinds;
 
 static int fill(size_t bytes, size_t *count) {
     int result = 0;
     for (*count = 0; result == 0 && block_count < BLOCKS_MAX; *count += result == 0) {
-        result = allocate(&blocks[block_count], bytes);
+        result = kind->allocate(&blocks[block_count], bytes);
         block_count += result == 0;
     }
     return result;
 }
 
 static int keeps_errno(void) {
-    pointer p;
+    uint64_t block;
     errno = 77;
-    if (allocate(&p, 1 << 20) == 0) {
-        release(p);
+    if (kind->allocate(&block, 1 << 20) == 0) {
+        kind->release(block);
     }
     return errno;
 }
 
-static void obey(const char *command, size_t argument) {
-    size_t a = 0, b = 0;
+static void choose(const char *name) {
+    for (kind = kinds; kind->name != NULL && strcmp(kind->name, name) != 0;) {
+        kind++;
+    }
+    if (kind->name == NULL) {
+        exit(2);
+    }
+    puts("0");
+}
+
+static void do_extra(const char *name) {
+    for (const struct extra *extra = extras; extra->name != NULL; extra++) {
+        if (strcmp(extra->name, name) == 0) {
+            printf("%d\n", extra->act());
+            return;
+        }
+    }
+    exit(2);
+}
+
+static void obey(const char *command, const char *text) {
+    size_t argument = strtoull(text, NULL, 10), a = 0, b = 0;
     int result;
     if (strcmp(command, "alloc") == 0) {
-        result = allocate(&blocks[block_count], argument);
+        result = kind->allocate(&blocks[block_count], argument);
         printf("%d %zu\n", result, block_count);
         block_count += result == 0;
     } else if (strcmp(command, "free") == 0) {
-        printf("%d\n", release(blocks[argument]));
+        printf("%d\n", kind->release(blocks[argument]));
     } else if (strcmp(command, "fill") == 0) {
         result = fill(argument, &a);
         printf("%d %zu\n", result, a);
@@ -145,6 +121,14 @@ static void obey(const char *command, size_t argument) {
         printf("%d\n", keeps_errno());
     } else if (strcmp(command, "begin") == 0) {
         printf("%d\n", begin());
+    } else if (strcmp(command, "kind") == 0) {
+        choose(text);
+    } else if (strcmp(command, "extra") == 0) {
+        do_extra(text);
+    } else if (strcmp(command, "exec") == 0) {
+        puts("0");
+        fflush(stdout);
+        execl("/proc/self/exe", "again", (char *)NULL);
     } else if (strcmp(command, "fork") == 0) {
         fflush(stdout);
         pid_t child = fork();
@@ -158,15 +142,20 @@ static void obey(const char *command, size_t argument) {
 }
 
 int main(void) {
-    char command[16];
-    size_t argument;
-    char line[64];
-    load();
+    char command[16], text[32], line[64];
+#if defined(LOOKUP) || defined(PROC_ADDRESS)
+    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) {
+        fprintf(stderr, "%s\n", dlerror());
+        return 1;
+    }
+#endif
+    FUNCTIONS(FIND)
     setvbuf(stdin, NULL, _IONBF, 0);
     while (fgets(line, sizeof line, stdin) != NULL) {
-        argument = 0;
-        if (sscanf(line, "%15s %zu", command, &argument) >= 1) {
-            obey(command, argument);
+        strcpy(text, "0");
+        if (sscanf(line, "%15s %31s", command, text) >= 1) {
+            obey(command, text);
             fflush(stdout);
         }
     }

@@ -2,72 +2,63 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
+from typing import NamedTuple
 
 _, runtime = sys.argv
 blocks: list[ctypes.c_void_p] = []
 
 
-class Cuda:
-    """The driver API."""
+class Api(NamedTuple):
+    """How a runtime allocates: the names of its functions, and what follows their arguments."""
 
-    def __init__(self) -> None:
-        self.library = ctypes.CDLL("libcuda.so.1")
-
-    def begin(self) -> int:
-        return int(self.library.cuInit(0))
-
-    def device(self, number: int) -> int:
-        context = ctypes.c_void_p()
-        result = self.library.cuDevicePrimaryCtxRetain(ctypes.byref(context), number)
-        return int(result or self.library.cuCtxSetCurrent(context))
-
-    def alloc(self, pointer: ctypes.c_void_p, size: int) -> int:
-        return int(self.library.cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(size)))
-
-    def free(self, pointer: ctypes.c_void_p) -> int:
-        return int(self.library.cuMemFree_v2(pointer))
+    library: str
+    allocate: str
+    release: str
+    set_device: str = ""
+    init: str = ""
+    init_arguments: tuple[object, ...] = (0,)
+    context: str = ""  # a driver: it makes a card's context current
+    set_context: str = ""
+    more: tuple[object, ...] = ()  # arguments of `allocate` behind the size
 
 
-class Cudart:
-    """The runtime API."""
-
-    def __init__(self) -> None:
-        self.library = ctypes.CDLL("libcudart.so.12")
-
-    def begin(self) -> int:
-        return 0
-
-    def device(self, number: int) -> int:
-        return int(self.library.cudaSetDevice(number))
-
-    def alloc(self, pointer: ctypes.c_void_p, size: int) -> int:
-        return int(self.library.cudaMalloc(ctypes.byref(pointer), ctypes.c_size_t(size)))
-
-    def free(self, pointer: ctypes.c_void_p) -> int:
-        return int(self.library.cudaFree(pointer))
-
-
-class Acl:
-    """Ascend's runtime."""
-
-    def __init__(self) -> None:
-        self.library = ctypes.CDLL("libascendcl.so")
-
-    def begin(self) -> int:
-        return int(self.library.aclInit(None))
-
-    def device(self, number: int) -> int:
-        return int(self.library.aclrtSetDevice(number))
-
-    def alloc(self, pointer: ctypes.c_void_p, size: int) -> int:
-        return int(self.library.aclrtMalloc(ctypes.byref(pointer), ctypes.c_size_t(size), 0))
-
-    def free(self, pointer: ctypes.c_void_p) -> int:
-        return int(self.library.aclrtFree(pointer))
+APIS = {
+    "cuda": Api("libcuda.so.1", "cuMemAlloc_v2", "cuMemFree_v2", init="cuInit",
+                context="cuDevicePrimaryCtxRetain", set_context="cuCtxSetCurrent"),
+    "cudart": Api("libcudart.so.12", "cudaMalloc", "cudaFree", "cudaSetDevice"),
+    "acl": Api("libascendcl.so", "aclrtMalloc", "aclrtFree", "aclrtSetDevice", "aclInit",
+               init_arguments=(None,), more=(0,)),
+    "rt": Api("libruntime.so", "rtMalloc", "rtFree", "rtSetDevice", more=(2, 0)),
+    "hip": Api("libamdhip64.so", "hipMalloc", "hipFree", "hipSetDevice", "hipInit"),
+    "cnrt": Api("libcnrt.so", "cnrtMalloc", "cnrtFree", "cnrtSetDevice"),
+    "cndrv": Api("libcndrv.so", "cnMalloc", "cnFree", init="cnInit",
+                 context="cnSharedContextAcquire", set_context="cnCtxSetCurrent"),
+    "musart": Api("libmusart.so", "musaMalloc", "musaFree", "musaSetDevice"),
+    "musa": Api("libmusa.so", "muMemAlloc_v2", "muMemFree_v2", init="muInit",
+                context="muDevicePrimaryCtxRetain", set_context="muCtxSetCurrent"),
+}  # fmt: skip
+api = APIS[runtime]
+library = ctypes.CDLL(api.library)
 
 
-APIS: dict[str, type[Cuda | Cudart | Acl]] = {"cuda": Cuda, "cudart": Cudart, "acl": Acl}
-api = APIS[runtime]()
+def function(name: str) -> Callable[..., int]:
+    """Return one of the library's functions."""
+    return library[name]
+
+
+def use_device(number: int) -> int:
+    """Make a card the current one."""
+    if not api.context:
+        return function(api.set_device)(number)
+    context = ctypes.c_void_p()
+    result = function(api.context)(ctypes.byref(context), number)
+    return result or function(api.set_context)(context)
+
+
+def allocate(pointer: ctypes.c_void_p, size: int) -> int:
+    """Allocate."""
+    return function(api.allocate)(ctypes.byref(pointer), ctypes.c_size_t(size), *api.more)
 
 
 def fill(size: int) -> tuple[int, int]:
@@ -75,7 +66,7 @@ def fill(size: int) -> tuple[int, int]:
     count = 0
     while True:
         pointer = ctypes.c_void_p()
-        result = api.alloc(pointer, size)
+        result = allocate(pointer, size)
         if result != 0:
             return result, count
         blocks.append(pointer)
@@ -87,15 +78,15 @@ for line in sys.stdin:
     argument = int(arguments[0]) if arguments else 0
     match command:
         case "begin":
-            answer = f"{api.begin()}"
+            answer = f"{function(api.init)(*api.init_arguments) if api.init else 0}"
         case "device":
-            answer = f"{api.device(argument)}"
+            answer = f"{use_device(argument)}"
         case "alloc":
             block = ctypes.c_void_p()
-            answer = f"{api.alloc(block, argument)} {len(blocks)}"
+            answer = f"{allocate(block, argument)} {len(blocks)}"
             blocks.append(block)
         case "free":
-            answer = f"{api.free(blocks[argument])}"
+            answer = f"{function(api.release)(blocks[argument])}"
         case "fill":
             answer = "{} {}".format(*fill(argument))
         case _:

@@ -1,4 +1,4 @@
-/* Print a ledger file's numbers for card 0, without taking its lock. */
+/* Print a ledger file's numbers for card 0. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,16 +13,17 @@ int main(int argc, char **argv) {
     if (ledger == MAP_FAILED) {
         return 1;
     }
-    uint64_t charged = 0, slots = 0;
+    uint64_t slots = 0, used = 0, second = 0, pending = 0;
     for (unsigned i = 0; i < HCS_LEDGER_SLOTS_MAX; i++) {
-        charged += ledger->slots[i].charged_bytes[0];
-        slots += ledger->slots[i].pid != 0;
+        slots += ledger->owners[i] != 0;
+        used += ledger->devices[0].charges[i].held_bytes;
+        second += ledger->devices[1].charges[i].held_bytes;
+        pending += ledger->devices[0].charges[i].pending_bytes;
     }
     const struct hcs_ledger_device *device = &ledger->devices[0];
     printf("{\"quota\": %" PRIu64 ", \"used\": %" PRIu64 ", \"peak\": %" PRIu64
-           ", \"refusals\": %" PRIu64 ", \"charged\": %" PRIu64 ", \"slots\": %" PRIu64
+           ", \"refusals\": %" PRIu64 ", \"pending\": %" PRIu64 ", \"slots\": %" PRIu64
            ", \"second\": %" PRIu64 "}\n",
-           device->quota_bytes, device->used_bytes, device->peak_bytes, device->refusals, charged,
-           slots, ledger->devices[1].used_bytes);
+           device->quota_bytes, used, device->peak_bytes, device->refusals, pending, slots, second);
     return 0;
 }

@@ -1,0 +1,37 @@
+/* Physical memory behind a handle (cuMemCreate and its like): freed when its last reference goes.
+ *
+ * The creator, each retain and each mapping is one reference. Programs release the handle right
+ * after mapping it: giving the charge back then would let them have as many as they like. What was
+ * imported from another process is not known here, so it is charged to that process alone.
+ */
+#ifndef HCS_HANDLES_H
+#define HCS_HANDLES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "account.h"
+
+/* Returns the handle, as the key of its charge. */
+uint64_t hcs_handle_created(uint64_t handle);
+void hcs_handle_retained(uint64_t handle);
+void hcs_handle_mapped(uint64_t handle, uint64_t address, size_t bytes);
+
+/* Drop the creator's or a retained reference before the call that does so: the charge, if it was
+ * the last one. */
+hcs_charge hcs_handle_release(uint64_t handle);
+
+/* What an unmap frees, by card. */
+struct hcs_unmapped {
+    uint64_t bytes[HCS_WIRE_DEVICES_MAX];
+};
+
+/* Drop the references of the mappings that make up exactly this range (`bytes` 0: of the one that
+ * begins there) before the call that unmaps it, and give their charges back after it. */
+struct hcs_unmapped hcs_handle_unmap(uint64_t address, size_t bytes);
+void hcs_handle_give_back(const struct hcs_unmapped *unmapped);
+
+/* Forget everything, after a fork in the child. */
+void hcs_handles_forget(void);
+
+#endif

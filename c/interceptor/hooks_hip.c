@@ -1,0 +1,126 @@
+/* HIP, AMD's and Hygon's: frameworks link with it, and it goes to the hardware by itself. */
+#include "hooks.h"
+
+enum { HIP_ERROR_OUT_OF_MEMORY = 2, HIP_ERROR_NOT_INITIALIZED = 3 };
+static const struct hcs_library hip_library = {
+    {"libgalaxyhip.so.5", "libgalaxyhip.so", "libamdhip64.so.7", "libamdhip64.so.6",
+     "libamdhip64.so.5", "libamdhip64.so"}};
+#define LIBRARY hip_library
+#define OUT_OF_MEMORY HIP_ERROR_OUT_OF_MEMORY
+#define NOT_THERE HIP_ERROR_NOT_INITIALIZED
+
+#define GRANULARITY_BYTES 4096 /* a page of the card, which is what the driver hands out */
+#define PITCH_BYTES 256
+
+HCS_CALLED(hipGetDevice);
+
+static int find_card(int device) { return hcs_cards_ranked("HIP_VISIBLE_DEVICES", device); }
+
+static struct hcs_cards cards = {.find = find_card};
+
+static int current_card(void) {
+    int (*get_device)(int *) = hcs_real(&find_hipGetDevice);
+    int device;
+    bool known = get_device != NULL && get_device(&device) == 0;
+    return known ? hcs_cards_position(&cards, device) : -1;
+}
+
+static hcs_charge paged(uint64_t bytes) {
+    return hcs_reserve(current_card(), hcs_round_up(bytes, GRANULARITY_BYTES));
+}
+
+static hcs_charge in_rows(size_t width, size_t height, size_t depth) {
+    uint64_t rows = hcs_product(height, depth);
+    return paged(hcs_product(hcs_round_up(width, PITCH_BYTES), rows));
+}
+
+HCS_ALLOCATION(hipMalloc, (void **pointer, size_t bytes), (pointer, bytes), paged(bytes),
+               HCS_KEY(*pointer));
+HCS_ALLOCATION(hipExtMallocWithFlags, (void **pointer, size_t bytes, unsigned flags),
+               (pointer, bytes, flags), paged(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(hipMallocManaged, (void **pointer, size_t bytes, unsigned flags),
+               (pointer, bytes, flags), paged(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(hipMallocAsync, (void **pointer, size_t bytes, void *stream),
+               (pointer, bytes, stream), paged(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(hipMallocFromPoolAsync, (void **pointer, size_t bytes, void *pool, void *stream),
+               (pointer, bytes, pool, stream), paged(bytes), HCS_KEY(*pointer));
+HCS_ALLOCATION(hipMallocPitch, (void **pointer, size_t *pitch, size_t width, size_t height),
+               (pointer, pitch, width, height), in_rows(width, height, 1), HCS_KEY(*pointer));
+HCS_ALLOCATION(hipMemAllocPitch,
+               (void **pointer, size_t *pitch, size_t width, size_t height, unsigned element),
+               (pointer, pitch, width, height, element), in_rows(width, height, 1),
+               HCS_KEY(*pointer));
+
+struct pitched_pointer { /* hipPitchedPtr */
+    void *pointer;
+    size_t pitch, width, height;
+};
+struct extent { /* hipExtent */
+    size_t width, height, depth;
+};
+HCS_ALLOCATION(hipMalloc3D, (struct pitched_pointer * pitched, struct extent extent),
+               (pitched, extent), in_rows(extent.width, extent.height, extent.depth),
+               HCS_KEY(pitched->pointer));
+
+HCS_FREE(hipFree, (void *pointer), (pointer), hcs_take(HCS_KEY(pointer)), HCS_KEY(pointer));
+HCS_FREE(hipFreeAsync, (void *pointer, void *stream), (pointer, stream),
+         hcs_take(HCS_KEY(pointer)), HCS_KEY(pointer));
+
+struct channels { /* hipChannelFormatDesc */
+    int x, y, z, w, kind; /* bits */
+};
+
+static hcs_charge for_array(const struct channels *channels, size_t width, size_t height,
+                                   size_t depth) {
+    int bits = channels != NULL ? channels->x + channels->y + channels->z + channels->w : 0;
+    uint64_t texels = hcs_product(width, height > 0 ? height : 1);
+    texels = hcs_product(texels, depth > 0 ? depth : 1);
+    return paged(hcs_product(texels, bits > 0 ? (uint64_t)bits / 8 : 0));
+}
+
+HCS_ALLOCATION(hipMallocArray,
+               (void **array, const struct channels *channels, size_t width, size_t height,
+                unsigned flags),
+               (array, channels, width, height, flags), for_array(channels, width, height, 1),
+               HCS_KEY(*array));
+HCS_ALLOCATION(hipMalloc3DArray,
+               (void **array, const struct channels *channels, struct extent extent,
+                unsigned flags),
+               (array, channels, extent, flags),
+               for_array(channels, extent.width, extent.height, extent.depth), HCS_KEY(*array));
+HCS_FREE(hipFreeArray, (void *array), (array), hcs_take(HCS_KEY(array)), HCS_KEY(array));
+
+struct memory_location { /* the part of hipMemAllocationProp that says where */
+    int allocation_type, handle_types;
+    int location_type, location_id;
+};
+enum { LOCATION_DEVICE = 1 };
+
+static hcs_charge at_location(const struct memory_location *location, size_t bytes) {
+    bool on_a_card = location != NULL && location->location_type == LOCATION_DEVICE;
+    return hcs_reserve(on_a_card ? hcs_cards_position(&cards, location->location_id) : -1, bytes);
+}
+
+typedef void *HANDLE;
+HCS_ALLOCATION(hipMemCreate,
+               (HANDLE * handle, size_t bytes, const struct memory_location *location,
+                uint64_t flags),
+               (handle, bytes, location, flags), at_location(location, bytes),
+               hcs_handle_created(HCS_KEY(*handle)));
+HCS_MAPS(hipMemMap, void *);
+HCS_UNMAPS(hipMemUnmap, void *);
+HCS_RETAINS(hipMemRetainAllocationHandle);
+HCS_RELEASES(hipMemRelease);
+
+HCS_AROUND(hipDeviceReset, (void), (), int card = current_card(), hcs_ended(card, 0));
+
+HCS_AFTER(hipMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
+          hcs_show_quota(current_card(), free_bytes, total_bytes));
+HCS_AFTER(hipDeviceTotalMem, (size_t *bytes, int device), (bytes, device),
+          hcs_show_quota(hcs_cards_position(&cards, device), NULL, bytes));
+
+/* The runtime's own lookup, which knows functions by the names they are exported under. */
+HCS_AFTER(hipGetProcAddress,
+          (const char *symbol, void **function, int version, uint64_t flags, int *status),
+          (symbol, function, version, flags, status),
+          *function = hcs_hook_instead(&hip_library, symbol, *function));

@@ -1,0 +1,232 @@
+/* The simulated libamdhip64.so; names and numbers from ROCm's hip_runtime_api.h. */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "blocks.h"
+#include "runtime_cards.h"
+#include "runtime_handles.h"
+
+#define GRANULARITY_BYTES 4096 /* a page of the card */
+#define PITCH_BYTES 256
+
+typedef int hipError_t;
+enum {
+    hipSuccess = 0,
+    hipErrorInvalidValue = 1,
+    hipErrorOutOfMemory = 2,
+    hipErrorInvalidDevice = 101,
+    hipErrorNotFound = 500,
+};
+enum { LOCATION_DEVICE = 1 };
+struct memory_location { /* the part of hipMemAllocationProp that says where */
+    int allocation_type, handle_types;
+    int location_type, location_id;
+};
+
+hipError_t hipInit(unsigned flags);
+hipError_t hipGetDeviceCount(int *count);
+hipError_t hipGetDevice(int *device);
+hipError_t hipSetDevice(int device);
+hipError_t hipDeviceReset(void);
+hipError_t hipDeviceTotalMem(size_t *bytes, int device);
+hipError_t hipMemGetInfo(size_t *free_bytes, size_t *total_bytes);
+hipError_t hipMalloc(void **pointer, size_t bytes);
+hipError_t hipExtMallocWithFlags(void **pointer, size_t bytes, unsigned flags);
+hipError_t hipMallocManaged(void **pointer, size_t bytes, unsigned flags);
+hipError_t hipMallocAsync(void **pointer, size_t bytes, void *stream);
+hipError_t hipMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height);
+hipError_t hipFree(void *pointer);
+hipError_t hipFreeAsync(void *pointer, void *stream);
+hipError_t hipMemAddressReserve(void **address, size_t bytes, size_t alignment, void *wanted,
+                                uint64_t flags);
+hipError_t hipMemCreate(void **handle, size_t bytes, const struct memory_location *location,
+                        uint64_t flags);
+hipError_t hipMemMap(void *address, size_t bytes, size_t offset, void *handle, uint64_t flags);
+hipError_t hipMemUnmap(void *address, size_t bytes);
+hipError_t hipMemRetainAllocationHandle(void **handle, void *address);
+hipError_t hipMemRelease(void *handle);
+hipError_t hipGetProcAddress(const char *symbol, void **function, int version, uint64_t flags,
+                             int *status);
+
+/* Every call initialises, and a thread that chose no card works on the first. */
+static const struct hcs_sim_device *current(void) {
+    hcs_sim_cards_load(HCS_SIM_HYGON, "HYGON_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES");
+    if (hcs_sim_card_number() < 0) {
+        hcs_sim_card_choose(0);
+    }
+    return hcs_sim_card_chosen();
+}
+
+HCS_EXPORT hipError_t hipInit(unsigned flags) {
+    return flags == 0 && current() != NULL ? hipSuccess : hipErrorInvalidValue;
+}
+
+HCS_EXPORT hipError_t hipGetDeviceCount(int *count) {
+    current();
+    *count = (int)hcs_sim_cards_count();
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipGetDevice(int *device) {
+    current();
+    *device = hcs_sim_card_number();
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipSetDevice(int device) {
+    current();
+    if (hcs_sim_card(device) == NULL) {
+        return hipErrorInvalidDevice;
+    }
+    hcs_sim_card_choose(device);
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipDeviceReset(void) {
+    hcs_sim_blocks_free_context(current());
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipDeviceTotalMem(size_t *bytes, int device) {
+    current();
+    const struct hcs_sim_device *card = hcs_sim_card(device);
+    if (card == NULL) {
+        return hipErrorInvalidDevice;
+    }
+    *bytes = card->vram_bytes;
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
+    const struct hcs_sim_device *card = current();
+    if (card == NULL || free_bytes == NULL || total_bytes == NULL) {
+        return hipErrorInvalidValue;
+    }
+    *free_bytes = hcs_sim_memory_free(card);
+    *total_bytes = card->vram_bytes;
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipMalloc(void **pointer, size_t bytes) {
+    const struct hcs_sim_device *card = current();
+    if (card == NULL || pointer == NULL) {
+        return hipErrorInvalidValue;
+    }
+    if (bytes == 0) {
+        *pointer = NULL;
+        return hipSuccess;
+    }
+    if (bytes > SIZE_MAX - GRANULARITY_BYTES) {
+        return hipErrorOutOfMemory;
+    }
+    uint64_t rounded = (bytes + GRANULARITY_BYTES - 1) / GRANULARITY_BYTES * GRANULARITY_BYTES;
+    uint64_t address = hcs_sim_block_allocate(card, rounded, card);
+    if (address == 0) {
+        return hipErrorOutOfMemory;
+    }
+    *pointer = (void *)(uintptr_t)address;
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipExtMallocWithFlags(void **pointer, size_t bytes, unsigned flags) {
+    (void)flags;
+    return hipMalloc(pointer, bytes);
+}
+
+HCS_EXPORT hipError_t hipMallocManaged(void **pointer, size_t bytes, unsigned flags) {
+    (void)flags;
+    return hipMalloc(pointer, bytes);
+}
+
+HCS_EXPORT hipError_t hipMallocAsync(void **pointer, size_t bytes, void *stream) {
+    (void)stream;
+    return hipMalloc(pointer, bytes);
+}
+
+HCS_EXPORT hipError_t hipMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height) {
+    *pitch = (width + PITCH_BYTES - 1) / PITCH_BYTES * PITCH_BYTES;
+    return hipMalloc(pointer, *pitch * height);
+}
+
+HCS_EXPORT hipError_t hipFree(void *pointer) {
+    bool freed = pointer == NULL || hcs_sim_block_free((uint64_t)(uintptr_t)pointer);
+    return freed ? hipSuccess : hipErrorInvalidValue;
+}
+
+HCS_EXPORT hipError_t hipFreeAsync(void *pointer, void *stream) {
+    (void)stream;
+    return hipFree(pointer);
+}
+
+HCS_EXPORT hipError_t hipMemAddressReserve(void **address, size_t bytes, size_t alignment,
+                                           void *wanted, uint64_t flags) {
+    (void)alignment;
+    (void)wanted;
+    (void)flags;
+    *address = (void *)(uintptr_t)hcs_sim_addresses_reserve(bytes);
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipMemCreate(void **handle, size_t bytes,
+                                   const struct memory_location *location, uint64_t flags) {
+    (void)flags;
+    current();
+    bool sane = handle != NULL && location != NULL && bytes > 0 &&
+                bytes % HCS_SIM_HANDLE_GRANULARITY_BYTES == 0 &&
+                location->location_type == LOCATION_DEVICE;
+    const struct hcs_sim_device *card = sane ? hcs_sim_card(location->location_id) : NULL;
+    if (card == NULL) {
+        return hipErrorInvalidValue;
+    }
+    *handle = (void *)(uintptr_t)hcs_sim_handle_create(card, bytes);
+    return *handle != NULL ? hipSuccess : hipErrorOutOfMemory;
+}
+
+static hipError_t done(bool possible) { return possible ? hipSuccess : hipErrorInvalidValue; }
+
+HCS_EXPORT hipError_t hipMemMap(void *address, size_t bytes, size_t offset, void *handle,
+                                uint64_t flags) {
+    (void)offset;
+    (void)flags;
+    return done(hcs_sim_handle_map((uint64_t)(uintptr_t)address, bytes,
+                                   (uint64_t)(uintptr_t)handle));
+}
+
+HCS_EXPORT hipError_t hipMemUnmap(void *address, size_t bytes) {
+    return done(bytes > 0 && hcs_sim_handle_unmap((uint64_t)(uintptr_t)address, bytes));
+}
+
+HCS_EXPORT hipError_t hipMemRetainAllocationHandle(void **handle, void *address) {
+    uint64_t found;
+    bool known = hcs_sim_handle_retain((uint64_t)(uintptr_t)address, &found);
+    *handle = known ? (void *)(uintptr_t)found : *handle;
+    return done(known);
+}
+
+HCS_EXPORT hipError_t hipMemRelease(void *handle) {
+    return done(hcs_sim_handle_release((uint64_t)(uintptr_t)handle));
+}
+
+/* All of these have been there since the oldest version that anybody asks for. */
+HCS_EXPORT hipError_t hipGetProcAddress(const char *symbol, void **function, int version,
+                                        uint64_t flags, int *status) {
+    static const struct { const char *name; void *function; } entries[] = {
+        {"hipMalloc", hipMalloc},
+        {"hipFree", hipFree},
+        {"hipMemGetInfo", hipMemGetInfo},
+        {"hipSetDevice", hipSetDevice},
+    };
+    (void)version;
+    (void)flags;
+    *function = NULL;
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        if (strcmp(entries[i].name, symbol) == 0) {
+            *function = entries[i].function;
+        }
+    }
+    if (status != NULL) {
+        *status = *function == NULL;
+    }
+    return *function != NULL ? hipSuccess : hipErrorNotFound;
+}

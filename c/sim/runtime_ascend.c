@@ -1,0 +1,143 @@
+/* The simulated libruntime.so, the layer below libascendcl.so: names and numbers from CANN's
+ * runtime/mem.h, dev.h and rt_error_codes.h. */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blocks.h"
+#include "runtime_ascend.h"
+#include "runtime_cards.h"
+#include "runtime_handles.h"
+
+enum { LOCATION_DEVICE = 1 };
+
+static void load(void) {
+    hcs_sim_cards_load(HCS_SIM_HUAWEI, "ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES");
+}
+
+HCS_EXPORT rtError_t rtGetDeviceCount(int32_t *count) {
+    load();
+    *count = (int32_t)hcs_sim_cards_count();
+    return ACL_SUCCESS;
+}
+
+HCS_EXPORT rtError_t rtSetDevice(int32_t device) {
+    load();
+    if (hcs_sim_card(device) == NULL) {
+        return ACL_ERROR_RT_INVALID_DEVICEID;
+    }
+    hcs_sim_card_choose(device);
+    return ACL_SUCCESS;
+}
+
+HCS_EXPORT rtError_t rtGetDevice(int32_t *device) {
+    if (device == NULL) {
+        return ACL_ERROR_RT_PARAM_INVALID;
+    }
+    *device = hcs_sim_card_number();
+    return *device >= 0 ? ACL_SUCCESS : ACL_ERROR_RT_CONTEXT_NULL;
+}
+
+HCS_EXPORT rtError_t rtDeviceReset(int32_t device) {
+    if (device < 0 || device != hcs_sim_card_number()) {
+        return ACL_ERROR_RT_INVALID_DEVICEID;
+    }
+    hcs_sim_card_choose(-1);
+    return ACL_SUCCESS;
+}
+
+/* Huge or normal pages, HBM or DDR: sizes are kept to the byte either way. */
+HCS_EXPORT rtError_t rtMalloc(void **pointer, uint64_t bytes, uint32_t type, uint16_t module) {
+    (void)type;
+    (void)module;
+    const struct hcs_sim_device *card = hcs_sim_card_chosen();
+    if (pointer == NULL || bytes == 0) {
+        return ACL_ERROR_RT_PARAM_INVALID;
+    }
+    if (card == NULL) {
+        return ACL_ERROR_RT_CONTEXT_NULL;
+    }
+    uint64_t address = hcs_sim_block_allocate(card, bytes, card);
+    if (address == 0) {
+        return ACL_ERROR_RT_MEMORY_ALLOCATION;
+    }
+    *pointer = (void *)(uintptr_t)address;
+    return ACL_SUCCESS;
+}
+
+HCS_EXPORT rtError_t rtMallocCached(void **pointer, uint64_t bytes, uint32_t type,
+                                    uint16_t module) {
+    return rtMalloc(pointer, bytes, type, module);
+}
+
+HCS_EXPORT rtError_t rtMemAllocManaged(void **pointer, uint64_t bytes, uint32_t flag,
+                                       uint16_t module) {
+    return rtMalloc(pointer, bytes, flag, module);
+}
+
+HCS_EXPORT rtError_t rtFree(void *pointer) {
+    bool freed = pointer != NULL && hcs_sim_block_free((uint64_t)(uintptr_t)pointer);
+    return freed ? ACL_SUCCESS : ACL_ERROR_RT_PARAM_INVALID;
+}
+
+HCS_EXPORT rtError_t rtMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
+    const struct hcs_sim_device *card = hcs_sim_card_chosen();
+    if (free_bytes == NULL || total_bytes == NULL) {
+        return ACL_ERROR_RT_PARAM_INVALID;
+    }
+    if (card == NULL) {
+        return ACL_ERROR_RT_CONTEXT_NULL;
+    }
+    *free_bytes = hcs_sim_memory_free(card);
+    *total_bytes = card->vram_bytes;
+    return ACL_SUCCESS;
+}
+
+HCS_EXPORT rtError_t rtMemGetInfoEx(int type, size_t *free_bytes, size_t *total_bytes) {
+    bool hbm = type == ACL_HBM_MEM || type == ACL_HBM_MEM_HUGE || type == ACL_HBM_MEM_NORMAL;
+    /* The 910B has no DDR of its own. */
+    return hbm ? rtMemGetInfo(free_bytes, total_bytes) : ACL_ERROR_RT_FEATURE_NOT_SUPPORT;
+}
+
+HCS_EXPORT rtError_t rtMallocPhysical(void **handle, size_t bytes,
+                                      const struct physical_properties *properties,
+                                      uint64_t flags) {
+    (void)flags;
+    if (handle == NULL || properties == NULL || bytes == 0 ||
+        bytes % HCS_SIM_HANDLE_GRANULARITY_BYTES != 0 ||
+        properties->location_type != LOCATION_DEVICE) {
+        return ACL_ERROR_RT_PARAM_INVALID;
+    }
+    const struct hcs_sim_device *card = hcs_sim_card((int)properties->location_id);
+    if (card == NULL) {
+        return ACL_ERROR_RT_INVALID_DEVICEID;
+    }
+    *handle = (void *)(uintptr_t)hcs_sim_handle_create(card, bytes);
+    return *handle != NULL ? ACL_SUCCESS : ACL_ERROR_RT_MEMORY_ALLOCATION;
+}
+
+static rtError_t done(bool possible) { return possible ? ACL_SUCCESS : ACL_ERROR_RT_PARAM_INVALID; }
+
+HCS_EXPORT rtError_t rtFreePhysical(void *handle) {
+    return done(hcs_sim_handle_release((uint64_t)(uintptr_t)handle));
+}
+
+HCS_EXPORT rtError_t rtReserveMemAddress(void **address, size_t bytes, size_t alignment,
+                                         void *wanted, uint64_t flags) {
+    (void)alignment;
+    (void)wanted;
+    (void)flags;
+    *address = (void *)(uintptr_t)hcs_sim_addresses_reserve(bytes);
+    return ACL_SUCCESS;
+}
+
+HCS_EXPORT rtError_t rtMapMem(void *address, size_t bytes, size_t offset, void *handle,
+                              uint64_t flags) {
+    (void)offset;
+    (void)flags;
+    return done(hcs_sim_handle_map((uint64_t)(uintptr_t)address, bytes,
+                                   (uint64_t)(uintptr_t)handle));
+}
+
+HCS_EXPORT rtError_t rtUnmapMem(void *address) {
+    return done(hcs_sim_handle_unmap((uint64_t)(uintptr_t)address, 0));
+}

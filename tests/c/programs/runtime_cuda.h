@@ -1,0 +1,191 @@
+/* CUDA's driver API. */
+#define LIBRARY "libcuda.so.1"
+#define FUNCTIONS(X)                                                                               \
+    X(cuInit, (unsigned))                                                                          \
+    X(cuDevicePrimaryCtxRetain, (void **, int))                                                    \
+    X(cuDevicePrimaryCtxRelease_v2, (int))                                                         \
+    X(cuDevicePrimaryCtxReset_v2, (int))                                                           \
+    X(cuCtxCreate_v2, (void **, unsigned, int))                                                    \
+    X(cuCtxDestroy_v2, (void *))                                                                   \
+    X(cuCtxSetCurrent, (void *))                                                                   \
+    X(cuCtxGetCurrent, (void **))                                                                  \
+    X(cuMemAlloc_v2, (uint64_t *, size_t))                                                         \
+    X(cuMemAllocManaged, (uint64_t *, size_t, unsigned))                                           \
+    X(cuMemAllocPitch_v2, (uint64_t *, size_t *, size_t, size_t, unsigned))                        \
+    X(cuMemFree_v2, (uint64_t))                                                                    \
+    X(cuMemAllocAsync, (uint64_t *, size_t, void *))                                               \
+    X(cuMemAllocAsync_ptsz, (uint64_t *, size_t, void *))                                          \
+    X(cuMemFreeAsync, (uint64_t, void *))                                                          \
+    X(cuMemFreeAsync_ptsz, (uint64_t, void *))                                                     \
+    X(cuDeviceGetDefaultMemPool, (void **, int))                                                   \
+    X(cuMemAllocFromPoolAsync, (uint64_t *, size_t, void *, void *))                               \
+    X(cuMemAllocFromPoolAsync_ptsz, (uint64_t *, size_t, void *, void *))                          \
+    X(cuArrayCreate_v2, (void **, const struct array *))                                           \
+    X(cuArray3DCreate_v2, (void **, const struct array3d *))                                       \
+    X(cuArrayDestroy, (void *))                                                                    \
+    X(cuMipmappedArrayCreate, (void **, const struct array3d *, unsigned))                         \
+    X(cuMipmappedArrayDestroy, (void *))                                                           \
+    X(cuMemAddressReserve, (uint64_t *, size_t, size_t, uint64_t, uint64_t))                       \
+    X(cuMemCreate, (uint64_t *, size_t, const struct properties *, uint64_t))                      \
+    X(cuMemMap, (uint64_t, size_t, size_t, uint64_t, uint64_t))                                    \
+    X(cuMemUnmap, (uint64_t, size_t))                                                              \
+    X(cuMemRetainAllocationHandle, (uint64_t *, void *))                                           \
+    X(cuMemRelease, (uint64_t))                                                                    \
+    X(cuMemGetInfo_v2, (size_t *, size_t *))                                                       \
+    X(cuDeviceTotalMem_v2, (size_t *, int))
+struct array { size_t width, height; unsigned format, channels; };
+struct array3d { size_t width, height, depth; unsigned format, channels, flags; };
+struct properties { int type, handle_types, location_type, location_id; void *meta; char rest[8]; };
+
+FUNCTIONS(DECLARE)
+
+#if defined(PROC_ADDRESS)
+/* As the runtime does: the name without its suffix, which a version or a flag stands for. */
+static void *proc_address(void *library, const char *name) {
+    int (*get)(const char *, void **, int, uint64_t, int *);
+    void *function = NULL;
+    char plain[64];
+    snprintf(plain, sizeof plain, "%s", name);
+    char *suffix = strstr(plain, "_ptsz");
+    uint64_t flags = suffix != NULL ? 2 : 0;
+    suffix = suffix != NULL ? suffix : strstr(plain, "_v2");
+    if (suffix != NULL) {
+        *suffix = '\0';
+    }
+    *(void **)&get = dlsym(library, "cuGetProcAddress_v2");
+    if (get(plain, &function, 12090, flags, NULL) != 0) {
+        fprintf(stderr, "%s\n", name);
+        exit(1);
+    }
+    return function;
+}
+#endif
+
+static int current_device;
+
+static int begin(void) { return cuInit(0); }
+static int use_device(int device) {
+    void *context;
+    int result = cuDevicePrimaryCtxRetain(&context, device);
+    current_device = device;
+    return result != 0 ? result : cuCtxSetCurrent(context);
+}
+static int info(size_t *free_, size_t *total) { return cuMemGetInfo_v2(free_, total); }
+static int total_of(size_t *bytes, int device) { return cuDeviceTotalMem_v2(bytes, device); }
+
+static int classic(uint64_t *block, size_t bytes) { return cuMemAlloc_v2(block, bytes); }
+static int managed(uint64_t *block, size_t bytes) { return cuMemAllocManaged(block, bytes, 1); }
+static int pitched(uint64_t *block, size_t bytes) {
+    size_t pitch;
+    return cuMemAllocPitch_v2(block, &pitch, 1024, bytes / 1024, 4);
+}
+static int in_stream(uint64_t *block, size_t bytes) { return cuMemAllocAsync(block, bytes, NULL); }
+static int in_own_stream(uint64_t *block, size_t bytes) {
+    return cuMemAllocAsync_ptsz(block, bytes, NULL);
+}
+static int from_pool(uint64_t *block, size_t bytes) {
+    void *pool;
+    cuDeviceGetDefaultMemPool(&pool, current_device);
+    return cuMemAllocFromPoolAsync(block, bytes, pool, NULL);
+}
+static int from_own_pool(uint64_t *block, size_t bytes) {
+    void *pool;
+    cuDeviceGetDefaultMemPool(&pool, current_device);
+    return cuMemAllocFromPoolAsync_ptsz(block, bytes, pool, NULL);
+}
+static int release(uint64_t block) { return cuMemFree_v2(block); }
+static int release_in_stream(uint64_t block) { return cuMemFreeAsync(block, NULL); }
+static int release_in_own_stream(uint64_t block) { return cuMemFreeAsync_ptsz(block, NULL); }
+
+/* Four channels of 32 bits, in rows of 64. */
+static int array(uint64_t *block, size_t bytes) {
+    struct array descriptor = {64, bytes / 1024, 0x20, 4};
+    return cuArrayCreate_v2((void **)block, &descriptor);
+}
+static int array3d(uint64_t *block, size_t bytes) {
+    struct array3d descriptor = {64, 4, bytes / 4096, 0x20, 4, 0};
+    return cuArray3DCreate_v2((void **)block, &descriptor);
+}
+/* Two levels: the second adds an eighth of the first in three dimensions. */
+static int mipmapped(uint64_t *block, size_t bytes) {
+    struct array3d descriptor = {64, 4, bytes / 9 * 8 / 4096, 0x20, 4, 0};
+    return cuMipmappedArrayCreate((void **)block, &descriptor, 2);
+}
+static int release_array(uint64_t block) { return cuArrayDestroy(POINTER(block)); }
+static int release_mipmapped(uint64_t block) { return cuMipmappedArrayDestroy(POINTER(block)); }
+
+static int physical(uint64_t *block, size_t bytes) {
+    struct properties properties = {1, 0, 1, current_device, NULL, {0}};
+    return cuMemCreate(block, bytes, &properties, 0);
+}
+static int release_physical(uint64_t block) { return cuMemRelease(block); }
+
+/* As allocators do: the handle is released as soon as it is mapped, and what keeps the memory is
+ * the mapping. */
+static size_t mapped_bytes;
+static int mapped(uint64_t *block, size_t bytes) {
+    uint64_t handle;
+    int result = physical(&handle, bytes);
+    if (result == 0) {
+        mapped_bytes = bytes;
+        result = cuMemAddressReserve(block, bytes, 0, 0, 0) ||
+                 cuMemMap(*block, bytes, 0, handle, 0) || cuMemRelease(handle);
+    }
+    return result;
+}
+static int release_mapped(uint64_t block) {
+    uint64_t handle;
+    int retained = cuMemRetainAllocationHandle(&handle, POINTER(block));
+    return retained || cuMemRelease(handle) || cuMemUnmap(block, mapped_bytes);
+}
+
+static const struct kind kinds[] = {
+    {"classic", classic, release},
+    {"managed", managed, release},
+    {"pitched", pitched, release},
+    {"async", in_stream, release_in_stream},
+    {"async_ptsz", in_own_stream, release_in_own_stream},
+    {"async_then_free", in_stream, release},
+    {"pool", from_pool, release_in_stream},
+    {"pool_ptsz", from_own_pool, release_in_own_stream},
+    {"array", array, release_array},
+    {"array3d", array3d, release_array},
+    {"mipmapped", mipmapped, release_mipmapped},
+    {"physical", physical, release_physical},
+    {"mapped", mapped, release_mapped},
+    {NULL, NULL, NULL},
+};
+
+static int new_context(void) {
+    void *context;
+    return cuCtxCreate_v2(&context, 0, current_device);
+}
+static int destroy_context(void) {
+    void *context;
+    return cuCtxGetCurrent(&context) || cuCtxDestroy_v2(context);
+}
+static int release_primary(void) { return cuDevicePrimaryCtxRelease_v2(current_device); }
+static int reset_primary(void) { return cuDevicePrimaryCtxReset_v2(current_device); }
+#if defined(LOOKUP) || defined(PROC_ADDRESS)
+static const struct extra extras[] = {
+#else
+struct ipc_handle { char bytes[64]; };
+int cuMemHostRegister_v2(void *, size_t, unsigned);
+int cuIpcOpenMemHandle_v2(uint64_t *, struct ipc_handle, unsigned);
+int cuIpcCloseMemHandle(uint64_t);
+static int host_and_imported(void) {
+    uint64_t imported;
+    struct ipc_handle handle = {{0}};
+    static char host[4096];
+    return cuMemHostRegister_v2(host, sizeof host, 0) ||
+           cuIpcOpenMemHandle_v2(&imported, handle, 0) || cuIpcCloseMemHandle(imported);
+}
+static const struct extra extras[] = {
+    {"host_and_imported", host_and_imported},
+#endif
+    {"new_context", new_context},
+    {"destroy_context", destroy_context},
+    {"release_primary", release_primary},
+    {"reset_primary", reset_primary},
+    {NULL, NULL},
+};

@@ -1,0 +1,123 @@
+"""Each kind of memory that a runtime has is charged when it is made and given back when it ends."""
+
+import pytest
+
+from tests.support.interceptor import CUDA_OUT_OF_MEMORY, MIB, OUT_OF_MEMORY, Rig, first_card
+
+QUOTA_BYTES = 72 * MIB  # of 2 MiB pages and of mipmaps, which come in ninths
+BLOCK_BYTES = 18 * MIB
+KINDS = {
+    "cuda": (
+        "classic managed pitched async async_ptsz async_then_free pool pool_ptsz "
+        "array array3d mipmapped physical mapped"
+    ),
+    "acl": "aligned physical mapped",
+    "rt": "classic cached managed",
+    "hip": "classic with_flags managed async pitched physical mapped",
+    "cnrt": "classic constant async",
+    "cndrv": "classic zeroed constant peer on_node exported",
+    "musart": "classic managed pitched async",
+    "musa": "classic managed physical mapped",
+}
+EACH_KIND = [
+    pytest.param(f"{runtime}_{way}", kind, id=f"{runtime}-{way}-{kind}")
+    for runtime, kinds in KINDS.items()
+    for way in (("linked", "dlsym", "lookup") if runtime == "cuda" else ("linked", "dlsym"))
+    for kind in kinds.split()
+]
+
+
+@pytest.mark.parametrize(("form", "kind"), EACH_KIND)
+def test_every_kind_gets_its_quota_and_gives_it_back(rig: Rig, form: str, kind: str) -> None:
+    runtime = form.partition("_")[0]
+    refused = OUT_OF_MEMORY.get(runtime, CUDA_OUT_OF_MEMORY)
+    with rig.run(form, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        program.ask(f"kind {kind}")
+        assert program.ask(f"fill {BLOCK_BYTES}") == [refused, 4]
+        assert rig.account()["used"] == QUOTA_BYTES
+        for block in range(4):
+            assert program.ask(f"free {block}") == [0]
+        assert rig.account()["used"] == 0
+        assert program.ask(f"fill {BLOCK_BYTES}") == [refused, 4]
+    assert rig.peak_bytes(first_card(runtime)) == QUOTA_BYTES
+
+
+@pytest.mark.parametrize("runtime", ["acl"])
+def test_cached_memory_is_padded(rig: Rig, runtime: str) -> None:
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        program.ask("kind cached")
+        assert program.ask(f"alloc {QUOTA_BYTES - 31}")[0] == OUT_OF_MEMORY[runtime]
+        assert program.ask(f"alloc {QUOTA_BYTES - 32}")[0] == 0
+        assert program.ask("free 0") == [0]
+        assert rig.account()["used"] == 0
+
+
+@pytest.mark.parametrize("runtime", ["cuda", "acl", "hip", "musa"])
+def test_releasing_a_handle_that_is_mapped_gives_nothing_back(rig: Rig, runtime: str) -> None:
+    refused = OUT_OF_MEMORY.get(runtime, CUDA_OUT_OF_MEMORY)
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        program.ask("kind mapped")  # releases the handle as soon as it is mapped
+        assert program.ask(f"alloc {QUOTA_BYTES}")[0] == 0
+        assert program.ask(f"alloc {2 * MIB}")[0] == refused
+        assert program.ask("free 0") == [0]
+        assert program.ask(f"alloc {QUOTA_BYTES}")[0] == 0
+
+
+@pytest.mark.parametrize("form", ["cuda_linked", "cuda_dlsym", "cuda_lookup"])
+def test_a_context_takes_its_memory_with_it(rig: Rig, form: str) -> None:
+    with rig.run(form, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        assert program.ask(f"alloc {MIB}")[0] == 0  # the primary context's
+        assert program.ask("extra new_context") == [0]
+        assert program.ask(f"alloc {BLOCK_BYTES}")[0] == 0
+        program.ask("kind managed")
+        assert program.ask(f"alloc {BLOCK_BYTES}")[0] == 0
+        program.ask("kind async")  # a pool's memory is the card's
+        assert program.ask(f"alloc {2 * MIB}")[0] == 0
+        program.ask("kind physical")
+        assert program.ask(f"alloc {4 * MIB}")[0] == 0
+        assert rig.account()["used"] == 2 * BLOCK_BYTES + 7 * MIB
+        assert program.ask("extra destroy_context") == [0]
+        assert rig.account()["used"] == 7 * MIB
+
+
+@pytest.mark.parametrize("way", ["reset_primary", "release_primary"])
+def test_a_primary_context_takes_its_memory_with_it(rig: Rig, way: str) -> None:
+    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        assert program.ask(f"alloc {BLOCK_BYTES}")[0] == 0
+        assert program.ask(f"extra {way}") == [0]
+        assert rig.account()["used"] == 0
+        assert program.ask("device 0") == [0]
+        assert program.ask(f"alloc {QUOTA_BYTES}")[0] == 0
+
+
+def test_a_primary_context_lives_until_its_last_release(rig: Rig) -> None:
+    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        program.ask("device 0")
+        assert program.ask(f"alloc {BLOCK_BYTES}")[0] == 0
+        assert program.ask("extra release_primary") == [0]
+        assert rig.account()["used"] == BLOCK_BYTES
+        assert program.ask("extra release_primary") == [0]
+        assert rig.account()["used"] == 0
+
+
+@pytest.mark.parametrize("runtime", ["hip", "musart"])
+def test_a_reset_device_gives_all_back(rig: Rig, runtime: str) -> None:
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        assert program.ask(f"fill {BLOCK_BYTES}") == [CUDA_OUT_OF_MEMORY, 4]
+        assert program.ask("extra reset") == [0]
+        assert rig.account()["used"] == 0
+        assert program.ask(f"fill {BLOCK_BYTES}") == [CUDA_OUT_OF_MEMORY, 4]
+
+
+def test_host_memory_and_what_is_imported_cost_nothing(rig: Rig) -> None:
+    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(MIB)) as program:
+        program.begin().ask(f"alloc {MIB}")
+        assert program.ask("extra host_and_imported") == [0]
+        assert (rig.account()["used"], rig.account()["refusals"]) == (MIB, 0)
