@@ -6,7 +6,6 @@ card that counted an error gets a row of its own changed.
 
 import msgspec
 
-from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import DeviceSample, Samples
 from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
@@ -19,20 +18,15 @@ COUNT_MAX = 2**63 - 1  # of a column; a sum stays there rather than stop the pro
 def fold_samples(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Samples) -> list[Change]:
     """Return the rows that a round of samples changes.
 
-    Raises:
-        PoisonEventError: a sample is of a card that the node does not have.
+    Errors of a card that the node's newest fingerprint does not list are not counted: the node may
+    not speak for it, and its other cards' samples are none the worse.
     """
     cards = fleet.device_ids_of_node.get(node, set())
-    changes: list[Change] = []
-    for sample in fact.devices:
-        if sample.device_id not in cards:
-            raise PoisonEventError(f"sample of device {sample.device_id!r}: not on node {node}")
-        if (
-            sample.ecc_corrected
-            or sample.ecc_uncorrected
-            or (sample.pcie_replays or sample.link_errors)
-        ):
-            changes.append(_counted(fleet, seq, fact.at_ns, sample))
+    counted = [
+        _counted(fleet, seq, fact.at_ns, sample)
+        for sample in fact.devices
+        if sample.device_id in cards and _counts(sample)
+    ]
     row = NodeSampleRow(
         seq=seq,
         node_name=node,
@@ -40,7 +34,13 @@ def fold_samples(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Samples) ->
         interval_s=fact.interval_s,
         devices=ENCODER.encode(fact.devices).decode(),
     )
-    return [*changes, row]
+    return [*counted, row]
+
+
+def _counts(sample: DeviceSample) -> bool:
+    return bool(
+        sample.ecc_corrected or sample.ecc_uncorrected or sample.pcie_replays or sample.link_errors
+    )
 
 
 def _counted(fleet: Fleet, seq: StreamSeq, at_ns: int, sample: DeviceSample) -> DeviceCounterRow:

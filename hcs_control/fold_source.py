@@ -14,7 +14,7 @@ from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import Fact, Fault, Fingerprint, Quota
 from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
-from hcs_control.rows import SourcePositionRow
+from hcs_control.rows import Change, SourcePositionRow
 
 MISSING_MAX = 1_024  # numbers remembered as skipped per source; more than a publisher has in flight
 AHEAD_MAX = 256  # facts remembered as folded ahead of missing ones; the oldest are forgotten
@@ -27,7 +27,9 @@ class Accounted(msgspec.Struct, frozen=True):
     stale: bool
 
 
-def account(fleet: Fleet, seq: StreamSeq, envelope: Envelope, fact: Fact) -> Accounted | None:
+def account(
+    fleet: Fleet, seq: StreamSeq, envelope: Envelope, fact: Fact | None
+) -> Accounted | None:
     """Return the source's new position, or None for an event folded before.
 
     Raises:
@@ -37,7 +39,7 @@ def account(fleet: Fleet, seq: StreamSeq, envelope: Envelope, fact: Fact) -> Acc
     before = fleet.sources.get((node, incarnation))
     if before is None:
         before = SourcePositionRow(seq=seq, node_name=node, incarnation=incarnation, last_n=0)
-    topic = _topic(fact)
+    topic = None if fact is None else _topic(fact)
     if n > before.last_n:
         skipped = range(max(before.last_n + 1, n - MISSING_MAX), n)
         missing = (*before.missing, *skipped)[-MISSING_MAX:] if skipped else before.missing
@@ -58,6 +60,15 @@ def account(fleet: Fleet, seq: StreamSeq, envelope: Envelope, fact: Fact) -> Acc
         ahead=ahead,
     )
     return Accounted(position, stale)
+
+
+def account_unfolded(fleet: Fleet, seq: StreamSeq, envelope: Envelope) -> list[Change]:
+    """Return the position behind an event that was parked or skipped, if its id is an agent's."""
+    try:
+        accounted = account(fleet, seq, envelope, None)
+    except PoisonEventError:
+        return []
+    return [] if accounted is None else [accounted.position]
 
 
 def _ahead(

@@ -16,6 +16,8 @@ from hcs_bus.events import Fault, Isolate, Release, Tick
 from hcs_bus.names import NANOSECONDS_PER_SECOND, StreamSeq, Vendor
 from hcs_control.rows import DeviceRow, IsolationRow
 
+EVIDENCE_CHARACTERS_MAX = 2_000
+
 DEFAULT_POLICY_PATH = Path(__file__).parent / "policies" / "default.toml"
 
 
@@ -96,6 +98,7 @@ def decide_on_fault(
     if rule is None:
         return None
     detail = f": {fault.detail}" if fault.detail else ""
+    evidence = f"{fault.vendor} code {fault.code} ({fault.name}, {fault.severity}){detail}"
     return Isolate(
         at_ns=fault.at_ns,
         device_id=device.device_id,
@@ -103,7 +106,8 @@ def decide_on_fault(
         code=fault.code,
         rule=rule.name,
         policy_version=policy.version,
-        evidence=f"{fault.vendor} code {fault.code} ({fault.name}, {fault.severity}){detail}",
+        # A driver's page of text must not make a decision too large to publish.
+        evidence=evidence[:EVIDENCE_CHARACTERS_MAX],
         fact_seqs=(seq,),
     )
 

@@ -7,6 +7,7 @@ published after, under an id derived from the log, so a crash in between publish
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -15,7 +16,6 @@ import structlog
 
 from hcs_bus.envelope import (
     KIND_OF_DECISION,
-    KIND_OF_FACT,
     Envelope,
     decode_envelope,
     decode_fact,
@@ -23,14 +23,16 @@ from hcs_bus.envelope import (
     encode_fact,
 )
 from hcs_bus.errors import LogGapError, PoisonEventError, TransientError, UnknownKindError
-from hcs_bus.events import Fact, Tick
+from hcs_bus.events import Tick
 from hcs_bus.names import StreamSeq
-from hcs_bus.port import Bus, Record
+from hcs_bus.port import Bus, PublishAck, Record
 from hcs_bus.subjects import CLUSTER_NODE, FACTS_STREAM, parse_subject
 from hcs_control.fleet import Fleet
 from hcs_control.fold import fold
 from hcs_control.fold_isolation import DeviceDecision
+from hcs_control.fold_source import account_unfolded
 from hcs_control.metrics import ProjectorMetrics
+from hcs_control.outbox import Outbox
 from hcs_control.policy import Policy
 from hcs_control.rows import AnyRow, Change, RowKey
 from hcs_control.store.port import (
@@ -49,8 +51,6 @@ BATCH_RECORDS_MAX = 1_000  # one transaction's worth
 FETCH_TIMEOUT_S = 1.0
 TICK_INTERVAL_S = 1.0
 RETRY_S = 0.5
-OUTBOX_BATCH_MAX = 200
-OUTBOX_RETRY_S = 0.5
 SOURCE = "/hcs/projector"
 
 
@@ -67,42 +67,59 @@ class BatchFolder:
 
     def add(self, record: Record) -> None:
         """Fold one record; what cannot be folded is parked or counted, never fatal."""
+        envelope: Envelope | None = None
         try:
-            envelope, fact = _decode(record)
+            envelope = _open(record)
+            fact = decode_fact(envelope)
             folded = fold(self._fleet, self._policy, record.seq, envelope, fact)
         except UnknownKindError as error:
             self._metrics.unknown.inc()
             LOG.info("unknown_kind_skipped", seq=record.seq, detail=str(error))
+            self._account(record, envelope)
             return
         except PoisonEventError as error:
-            self._metrics.parked.inc()
-            LOG.warning("event_parked", seq=record.seq, subject=record.subject, reason=str(error))
-            self.parked.append(
-                ParkedEvent(
-                    stream_seq=record.seq,
-                    subject=record.subject,
-                    reason=str(error),
-                    payload=record.payload,
-                )
-            )
+            self._park(record, str(error))
+            self._account(record, envelope)
             return
         if folded.duplicate:
             self._metrics.duplicates.inc()
-        self._metrics.folded.labels(kind=KIND_OF_FACT[type(fact)]).inc()
-        self._fleet.apply(folded.changes)
-        self.changes.update({change_key(change): change for change in folded.changes})
+        if folded.stale:
+            self._metrics.stale.inc()
+        self._metrics.folded[type(fact)].inc()
+        self._apply(folded.changes)
         for decision in folded.decisions:
             self.decisions.append(_outbox_decision(record.seq, decision))
 
+    def _apply(self, changes: list[Change]) -> None:
+        self._fleet.apply(changes)
+        self.changes.update({change_key(change): change for change in changes})
 
-def _decode(record: Record) -> tuple[Envelope, Fact]:
+    def _park(self, record: Record, reason: str) -> None:
+        self._metrics.parked.inc()
+        LOG.warning("event_parked", seq=record.seq, subject=record.subject, reason=reason)
+        self.parked.append(
+            ParkedEvent(
+                stream_seq=record.seq,
+                subject=record.subject,
+                reason=reason,
+                payload=record.payload,
+            )
+        )
+
+    def _account(self, record: Record, envelope: Envelope | None) -> None:
+        """Count an event that was not folded: its number would be missing for ever."""
+        if envelope is not None:
+            self._apply(account_unfolded(self._fleet, record.seq, envelope))
+
+
+def _open(record: Record) -> Envelope:
     subject = parse_subject(record.subject)
     envelope = decode_envelope(record.payload)
     if envelope.hcsnode != subject.node:
         raise PoisonEventError(
             f"hcsnode {envelope.hcsnode!r} was published under the subject of {subject.node!r}"
         )
-    return envelope, decode_fact(envelope)
+    return envelope
 
 
 def _outbox_decision(seq: StreamSeq, decision: DeviceDecision) -> OutboxDecision:
@@ -129,8 +146,7 @@ class Projector:
         self._policy = policy
         self._metrics = metrics
         self._clock_ns = clock_ns
-        self._outbox_work = asyncio.Event()  # means: "the outbox may hold something"
-        self._outbox_work.set()
+        self.outbox = Outbox(store, bus, metrics)
         self.position = StreamSeq(0)
         self.caught_up = False
 
@@ -142,7 +158,7 @@ class Projector:
             StoreRefusedError: what was folded breaks a rule of the store.
         """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._publish_outbox())
+            tasks.create_task(self.outbox.run())
             tasks.create_task(self._tick())
             tasks.create_task(self._project())
         raise AssertionError("the loops above never end by themselves")
@@ -155,6 +171,7 @@ class Projector:
                 self._metrics.fenced.inc()
                 LOG.warning("fenced", detail=str(error))
             except (StoreUnavailableError, TransientError) as error:
+                self._metrics.interrupted.inc()
                 LOG.warning("projecting_interrupted", detail=str(error))
                 await asyncio.sleep(RETRY_S)
             self.caught_up = False
@@ -162,6 +179,9 @@ class Projector:
     async def project_until_interrupted(self) -> None:
         """Load, then fold batch after batch; returns only by an exception."""
         loaded = await self._store.load()
+        # What was loaded stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
         self.position = loaded.position
         await self._refuse_gap()
         follower = await self._bus.follow(FACTS_STREAM, after=loaded.position)
@@ -209,35 +229,7 @@ class Projector:
         self.position = position
         self._metrics.position.set(position)
         if folder.decisions:
-            self._outbox_work.set()
-
-    async def _publish_outbox(self) -> None:
-        while True:
-            await self._outbox_work.wait()
-            self._outbox_work.clear()
-            try:
-                if not await self.publish_outbox_once():
-                    continue
-            except StoreUnavailableError as error:
-                LOG.warning("outbox_waits", detail=str(error))
-            await asyncio.sleep(OUTBOX_RETRY_S)
-            self._outbox_work.set()
-
-    async def publish_outbox_once(self) -> bool:
-        """Publish what waits; true when something is left for another try."""
-        waiting = await self._store.unpublished(OUTBOX_BATCH_MAX)
-        if not waiting:
-            return False
-        acks = await self._bus.publish_many([decision.message for decision in waiting])
-        published = {
-            decision.message.id: ack.seq
-            for decision, ack in zip(waiting, acks, strict=True)
-            if ack is not None
-        }
-        if published:
-            await self._store.mark_published(published)
-            self._metrics.decisions.inc(len(published))
-        return len(published) < len(waiting) or len(waiting) == OUTBOX_BATCH_MAX
+            self.outbox.wake()
 
     async def _tick(self) -> None:
         while True:
@@ -248,4 +240,6 @@ class Projector:
             tick = encode_fact(
                 Tick(at_ns=at_ns), node=CLUSTER_NODE, event_id=event_id, source=SOURCE
             )
-            await self._bus.publish_many([tick])
+            [result] = await self._bus.publish_many([tick])
+            if not isinstance(result, PublishAck):
+                self._metrics.ticks_unpublished.inc()

@@ -42,7 +42,7 @@ class MemoryStore:
         return Loaded(
             fleet=fleet,
             position=self.position,
-            decision_seq=max(self.published.values(), default=StreamSeq(0)),
+            decision_seq=await self.decision_seq(),
         )
 
     async def contents(self) -> Contents:
@@ -83,6 +83,10 @@ class MemoryStore:
         """Return decisions without a known position; see the port."""
         waiting = [d for key, d in self.outbox.items() if key not in self.published]
         return sorted(waiting, key=lambda d: (d.fact_seq, d.message.id))[:limit]
+
+    async def decision_seq(self) -> StreamSeq:
+        """Return the highest position known; see the port."""
+        return max(self.published.values(), default=StreamSeq(0))
 
     async def mark_published(self, published: dict[str, StreamSeq]) -> None:
         """Remember positions; see the port."""

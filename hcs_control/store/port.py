@@ -127,6 +127,9 @@ class Store(Protocol):
     async def unpublished(self, limit: int) -> list[OutboxDecision]:
         """Return the oldest decisions that no acknowledgement is known for."""
 
+    async def decision_seq(self) -> StreamSeq:
+        """Return the highest position in HCS_DECISIONS that a decision is marked with; 0: none."""
+
     async def mark_published(self, published: dict[str, StreamSeq]) -> None:
         """Record the positions in HCS_DECISIONS that decisions, by id, were stored at."""
 

@@ -70,6 +70,8 @@ LIVE_ROWS_ONLY = {
     ALLOCATION: ALLOCATION.c.state != AllocationState.RELEASED.value,
 }
 
+NEWEST_PUBLISHED = select(func.max(DECISION_OUTBOX.c.published_seq))
+
 
 @contextlib.contextmanager
 def wrap_exceptions() -> Iterator[None]:
@@ -98,9 +100,7 @@ class PostgresStore:
                     query = query.where(LIVE_ROWS_ONLY[table])
                 fleet.apply(await _read_rows(connection, row_type, query))
             position = await _read_position(connection)
-            decision_seq = await connection.scalar(
-                select(func.max(DECISION_OUTBOX.c.published_seq))
-            )
+            decision_seq = await connection.scalar(NEWEST_PUBLISHED)
         return Loaded(
             fleet=fleet,
             position=position,
@@ -175,6 +175,12 @@ class PostgresStore:
             async with self._engine.connect() as connection:
                 rows = (await connection.execute(query)).all()
         return [_outbox_decision(row) for row in rows]
+
+    async def decision_seq(self) -> StreamSeq:
+        """Ask for the newest mark; see the port."""
+        with wrap_exceptions():
+            async with self._engine.connect() as connection:
+                return StreamSeq(await connection.scalar(NEWEST_PUBLISHED) or 0)
 
     async def mark_published(self, published: dict[str, StreamSeq]) -> None:
         """Write positions into the outbox; see the port."""

@@ -1,9 +1,13 @@
 """What an event costs the projector, on a real nats-server and PostgreSQL, by size of the fleet.
 
-Fingerprints of all nodes are loaded first; then a mix of heartbeats, usage, 1 % faults and 1 %
-duplicates is put into the stream while the projector is stopped (SIGSTOP), and the time it then
-takes to commit all of it is measured. The baseline, in the same run, is a bare asyncpg upsert over
-arrays: one narrow row per event, a thousand a statement.
+Fingerprints of all nodes are loaded first. Then a projector starts, is stopped (SIGSTOP) when it is
+ready, a mix of samples, heartbeats, usage, 1 % faults and 1 % duplicates is put into the stream,
+and what it then takes to commit all of it is measured: CPU, time, memory.
+
+The baseline, in the same run and from the same state of the tables, writes the same rows: those
+that the fold makes of each thousand events, by bare asyncpg, one prepared upsert over arrays per
+table, with the position, in one transaction per thousand. It reads nothing, decodes nothing and
+decides nothing. `ratio_to_upsert` is its time by the projector's.
 
     make bench BENCH=projector
 """
@@ -18,31 +22,47 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+from prometheus_client import CollectorRegistry
+from sqlalchemy import ARRAY, Table
+from sqlalchemy.dialects import postgresql
 
 from hcs_bus.envelope import Message
-from hcs_bus.events import Fact
+from hcs_bus.events import DeviceSample, Fact, Samples, ThrottleReason
 from hcs_bus.jetstream import JetStreamBus
-from hcs_bus.names import NodeName
+from hcs_bus.names import DeviceId, NodeName, StreamSeq
+from hcs_bus.port import Record
 from hcs_bus.subjects import FACTS_STREAM
+from hcs_control.metrics import ProjectorMetrics
+from hcs_control.policy import load_policy
+from hcs_control.projector import BATCH_RECORDS_MAX, BatchFolder
+from hcs_control.rows import AnyRow, Removed
+from hcs_control.store import postgres
 from hcs_control.store.migrate import migrate
+from hcs_control.store.tables import TABLE_OF_ROW
+from hcs_control.store.unnest import row_parameters
 from tests.support.backend import Backend, start_backend, stop_backend
-from tests.support.facts import device, fault, fingerprint, heartbeat, link, message, quota
+from tests.support.facts import GIB, device, fault, fingerprint, heartbeat, link, message, quota
 
 NODE_COUNTS = (100, 1_000, 10_000)
 DEVICES_PER_NODE = 8
 EVENTS = 40_000
-BATCH = 1_000
+SAMPLES_SHARE, HEARTBEAT_SHARE, FAULT_SHARE = 0.45, 0.35, 0.01  # the rest is usage
+COUNTED_SHARE = 0.01  # of the samples' cards, those that counted an error
+DUPLICATE_SHARE = 0.01
+PUBLISH_MAX = 1_000
 CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-CREATE = "CREATE TABLE baseline (name text PRIMARY KEY, at_ns bigint, seq bigint)"
-UPSERT = (
-    "INSERT INTO baseline SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) "
-    "ON CONFLICT (name) DO UPDATE SET at_ns = excluded.at_ns, seq = excluded.seq"
-)
+POSITION = "UPDATE projection_position SET stream_seq = stream_seq + $1"
+
+
+# --- Events --------------------------------------------------------------------------------------
 
 
 def fingerprints(nodes: int) -> Iterator[Message]:
@@ -50,9 +70,9 @@ def fingerprints(nodes: int) -> Iterator[Message]:
     for n in range(nodes):
         cards = [
             device(
-                f"d{n}-{i}",
+                f"GPU-{n:05d}-{i}",
                 index=i,
-                links=tuple(link(f"d{n}-{j}") for j in range(DEVICES_PER_NODE) if j != i),
+                links=tuple(link(f"GPU-{n:05d}-{j}") for j in range(DEVICES_PER_NODE) if j != i),
             )
             for i in range(DEVICES_PER_NODE)
         ]
@@ -60,21 +80,49 @@ def fingerprints(nodes: int) -> Iterator[Message]:
         yield message(fingerprint(*cards), node=node, event_id=f"{node}/boot/1")
 
 
+def samples(number: int, at_ns: int, choose: random.Random) -> Samples:
+    """Return a round of samples as cards under work have them."""
+    return Samples(
+        at_ns=at_ns,
+        interval_s=10.0,
+        devices=tuple(
+            DeviceSample(
+                device_id=DeviceId(f"GPU-{number:05d}-{i}"),
+                utilization_percent=float(choose.randrange(101)),
+                memory_utilization_percent=float(choose.randrange(101)),
+                vram_used_bytes=choose.randrange(80 * GIB),
+                power_watts=choose.randrange(60_000, 400_000) / 1_000,
+                temperature_celsius=float(choose.randrange(30, 90)),
+                memory_temperature_celsius=float(choose.randrange(30, 100)),
+                core_clock_mhz=choose.randrange(210, 1_410),
+                memory_clock_mhz=1_593,
+                throttle_reasons=(ThrottleReason.POWER,) if choose.random() < 0.1 else (),
+                pcie_generation=4,
+                pcie_width=16,
+                ecc_corrected=int(choose.random() < COUNTED_SHARE),
+            )
+            for i in range(DEVICES_PER_NODE)
+        ),
+    )
+
+
 def mix(nodes: int) -> Iterator[Message]:
     """Yield the events that are measured."""
     choose = random.Random(7)
     last_n = [1] * nodes
     for n in range(EVENTS):
-        number = choose.randrange(nodes)
-        card, kind = f"d{number}-{choose.randrange(DEVICES_PER_NODE)}", choose.random()
+        number, kind = choose.randrange(nodes), choose.random()
+        card = f"GPU-{number:05d}-{choose.randrange(DEVICES_PER_NODE)}"
         fact: Fact
-        if kind < 0.01:
+        if kind < FAULT_SHARE:
             fact = fault(card)
-        elif kind < 0.5:
-            fact = quota(card, pod=f"pod-{card}")
-        else:
+        elif kind < FAULT_SHARE + SAMPLES_SHARE:
+            fact = samples(number, n, choose)
+        elif kind < FAULT_SHARE + SAMPLES_SHARE + HEARTBEAT_SHARE:
             fact = heartbeat(at_ns=n)
-        if choose.random() >= 0.01:  # else the last number again: a duplicate
+        else:
+            fact = quota(card, pod=f"pod-{card}")
+        if choose.random() >= DUPLICATE_SHARE:  # else the last number again
             last_n[number] += 1
         node = NodeName(f"n{number}")
         sent = message(fact, node=node, event_id=f"{node}/boot/{last_n[number]}")
@@ -87,37 +135,47 @@ async def publish(bus: JetStreamBus, messages: Iterator[Message]) -> int:
     batch: list[Message] = []
     for sent in messages:
         batch.append(sent)
-        if len(batch) == BATCH:
+        if len(batch) == PUBLISH_MAX:
             await bus.publish_many(batch)
             batch = []
     await bus.publish_many(batch)
     return (await bus.stream_state(FACTS_STREAM)).last_seq
 
 
-async def position(connection: "asyncpg.Connection[asyncpg.Record]") -> int:
-    """Return how far the projector has committed."""
-    return int(await connection.fetchval("SELECT stream_seq FROM projection_position"))
+# --- The projector -------------------------------------------------------------------------------
 
 
 @contextmanager
 def projecting(backend: Backend, database: str) -> Iterator[int]:
-    """Run a projector; yield its process id."""
+    """Run a projector; yield its process id once it is ready."""
+    listen = f"127.0.0.1:{backend.ports['projector']}"
     process = subprocess.Popen(
-        [str(Path(sys.executable).parent / "hcs"), "projector", "--listen", "127.0.0.1:0"],
+        [str(Path(sys.executable).parent / "hcs"), "projector", "--listen", listen],
         env=os.environ
         | {"HCS_NATS_URL": backend.nats_url, "HCS_DATABASE_URL": backend.database_url(database)},
         stderr=subprocess.DEVNULL,
     )
     try:
+        while not _is_ready(listen):
+            assert process.poll() is None, "the projector ended"
+            time.sleep(0.05)
         yield process.pid
     finally:
         process.terminate()
         process.wait()
 
 
+def _is_ready(listen: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{listen}/readyz", timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
 async def reach(connection: "asyncpg.Connection[asyncpg.Record]", end: int) -> None:
     """Wait until the projector has committed up to a position."""
-    while await position(connection) < end:
+    while await connection.fetchval("SELECT stream_seq FROM projection_position") < end:
         await asyncio.sleep(0.01)
 
 
@@ -132,40 +190,95 @@ def _rss_mb(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
-async def baseline(connection: "asyncpg.Connection[asyncpg.Record]", nodes: int) -> float:
-    """Return seconds per row of a bare upsert."""
-    await connection.execute(
-        "CREATE TABLE baseline (name text PRIMARY KEY, at_ns bigint, seq bigint)"
+# --- The baseline --------------------------------------------------------------------------------
+
+Write = tuple[Table, dict[str, list[Any]]]
+
+
+async def batches_of_rows(
+    backend: Backend, database: str, messages: list[Message], seq: int
+) -> list[list[Write]]:
+    """Return what the projector would write, by batch and table, from the state of a database."""
+    store = postgres.connect(backend.database_url(database))
+    fleet = (await store.load()).fleet
+    await store.close()
+    metrics, policy = ProjectorMetrics(CollectorRegistry()), load_policy()
+    batches: list[list[Write]] = []
+    for start in range(0, len(messages), BATCH_RECORDS_MAX):
+        folder = BatchFolder(fleet, policy, metrics)
+        for offset, sent in enumerate(messages[start : start + BATCH_RECORDS_MAX], start=1):
+            position = StreamSeq(seq + start + offset)
+            folder.add(Record(seq=position, subject=sent.subject, payload=sent.payload))
+        rows: dict[Table, list[AnyRow]] = {}
+        for change in folder.changes.values():
+            assert not isinstance(change, Removed), "the mix removes nothing"
+            rows.setdefault(TABLE_OF_ROW[type(change)], []).append(change)
+        batches.append([(table, row_parameters(table, each)) for table, each in rows.items()])
+    return batches
+
+
+def upsert_of(table: Table) -> str:
+    """Return a bare upsert over arrays."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # dialects ship no types
+    types = {column.name: column.type.compile(dialect) for column in table.columns}
+    carried = [
+        "text" if isinstance(column.type, ARRAY) else types[column.name] for column in table.columns
+    ]
+    arrays = ", ".join(f"${n}::{type_}[]" for n, type_ in enumerate(carried, start=1))
+    names = ", ".join(types)
+    keys = [column.name for column in table.primary_key]
+    values = ", ".join(f"{name}::{type_}" for name, type_ in types.items())
+    changed = ", ".join(f"{name} = excluded.{name}" for name in types if name not in keys)
+    return (
+        f"INSERT INTO {table.name} ({names}) SELECT {values} FROM unnest({arrays}) AS u({names}) "
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {changed}"
     )
-    choose = random.Random(7)
+
+
+async def baseline_s(
+    connection: "asyncpg.Connection[asyncpg.Record]", batches: list[list[Write]]
+) -> float:
+    """Write the batches and return how long it took."""
     started_s = time.perf_counter()
-    for start in range(0, EVENTS, BATCH):
-        # A key stands in a statement once, as in the projector's own.
-        names = list({f"n{choose.randrange(nodes)}" for _ in range(BATCH)})
-        numbers = list(range(start, start + len(names)))
-        await connection.execute(UPSERT, names, numbers, numbers)
-    return (time.perf_counter() - started_s) / EVENTS
+    for batch in batches:
+        async with connection.transaction():
+            await connection.execute(POSITION, BATCH_RECORDS_MAX)
+            for table, columns in batch:
+                await connection.execute(upsert_of(table), *columns.values())
+    return time.perf_counter() - started_s
+
+
+# --- The figures ---------------------------------------------------------------------------------
 
 
 async def measure(backend: Backend, nodes: int) -> dict[str, float]:
     """Return the figures of one fleet size."""
-    database = f"bench_{nodes}"
+    database, copy = f"bench_{nodes}", f"bench_{nodes}_baseline"
     bus = await backend.connect_bus()
     await bus.ensure_streams()
+    with projecting(backend, database):
+        connection = await asyncpg.connect(backend.database_url(database, scheme="postgresql"))
+        loaded = await publish(bus, fingerprints(nodes))
+        await reach(connection, loaded)
+        await connection.close()
+    await asyncio.to_thread(backend.create_database, copy, template=database)
+    messages = list(mix(nodes))
     connection = await asyncpg.connect(backend.database_url(database, scheme="postgresql"))
     with projecting(backend, database) as pid:
-        await reach(connection, await publish(bus, fingerprints(nodes)))
         os.kill(pid, signal.SIGSTOP)
-        end = await publish(bus, mix(nodes))
+        end = await publish(bus, iter(messages))
         cpu_s, started_s = _cpu_s(pid), time.perf_counter()
         os.kill(pid, signal.SIGCONT)
         await reach(connection, end)
         event_s = (time.perf_counter() - started_s) / EVENTS
         event_cpu_s, rss_mb = (_cpu_s(pid) - cpu_s) / EVENTS, _rss_mb(pid)
-    row_s = await baseline(connection, nodes)
     await connection.close()
     await bus.close()
     await backend.delete_streams()
+    batches = await batches_of_rows(backend, copy, messages, loaded)
+    connection = await asyncpg.connect(backend.database_url(copy, scheme="postgresql"))
+    row_s = await baseline_s(connection, batches) / EVENTS
+    await connection.close()
     return {
         "cpu_us_per_event": round(event_cpu_s * 1e6, 1),
         "events_per_s": round(1 / event_s),

@@ -37,4 +37,3 @@ def test_its_end_leaves_no_row_though_the_grant_goes_on(folding: Folding) -> Non
     assert [row.enforced for row in folding.fleet.usage_of_pod[POD].values()] == [True]
     again = folding.add(unenforced("d0", pod=POD, used_gib=0, processes=0))
     assert again.changes[:-1] == []
-
