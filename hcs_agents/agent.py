@@ -21,16 +21,18 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
-from hcs_agents.detectors.port import FaultSignal
+from hcs_agents.detectors.port import DeviceProcess, FaultSignal
+from hcs_agents.enforcement import GRACE_S, Enforcement, look_up
 from hcs_agents.fault_catalogue import HANG, catalogue, describe
 from hcs_agents.fault_memory import FaultMemory, RememberedFault
 from hcs_agents.metrics import AgentMetrics
 from hcs_agents.nics import rdma_nics
 from hcs_agents.node_view import NodeView
+from hcs_agents.quota.credentials import PROC
 from hcs_agents.quota.server import QuotaServer
 from hcs_agents.watcher import next_multiple
 from hcs_agents.worker import Failure, FailureKind, Observation, Recovery, WorkerKeeper
-from hcs_agents.worker_frames import Faults, Mistake, Order, Sampled, Scan
+from hcs_agents.worker_frames import Faults, Mistake, OnCards, Order, Sampled, Scan
 from hcs_agents.worker_nursery import WorkerStarter
 from hcs_bus.envelope import KIND_OF_FACT
 from hcs_bus.errors import TransientError
@@ -65,7 +67,9 @@ class AgentSettings:
     scan_interval_s: float = 2.0
     sample_interval_s: float = 10.0
     call_timeout_s: float = 10.0  # a vendor's call that takes longer hangs
+    grace_s: float = GRACE_S  # how long a Pod's process may use a card without a quota, unreported
     sysfs: Path = Path("/sys")
+    proc: Path = PROC
 
 
 class Agent:
@@ -85,13 +89,17 @@ class Agent:
         self._clock_ns = clock_ns
         self._spool = Spool(settings.spool, node=settings.node)
         self._publisher = SpoolPublisher(self._spool)
-        self._quota = QuotaServer(settings.socket, self.publish, clock_ns=clock_ns)
+        self._quota = QuotaServer(
+            settings.socket, self.publish, clock_ns=clock_ns, proc=settings.proc
+        )
+        self._enforcement = Enforcement(grace_s=settings.grace_s)
         self._node = NodeView(workers.vendors)
         self._metrics = AgentMetrics(
             spool=self._spool,
             publisher=self._publisher,
             quota=self._quota.counters,
             node=self._node,
+            enforcement=self._enforcement,
         )
         self._memory = FaultMemory(settings.spool)
         self._bus: Bus | None = None
@@ -220,6 +228,8 @@ class Agent:
                 self._held += [(vendor, signal) for signal in signals]
             case Sampled():
                 self._node.note_samples(observation, at_ns=self._clock_ns())
+            case OnCards(vendor=vendor, processes=processes):
+                self._note_processes(vendor, processes)
             case Failure(vendor=vendor, kind=kind, detail=detail):
                 self._node.note_failure(observation)
                 self._note_report(vendor)
@@ -242,6 +252,17 @@ class Agent:
             for device in self._node.devices_of(vendor)
             if device.device_id not in hanging
         ]
+
+    def _note_processes(self, vendor: Vendor, processes: tuple[DeviceProcess, ...]) -> None:
+        """Tell of the Pods that use cards without a quota."""
+        now_s = asyncio.get_running_loop().time()
+        seen = look_up(processes, proc=self._settings.proc)
+        self._enforcement.note(vendor, seen, connected=self._quota.pids, now_s=now_s)
+        for fact in self._enforcement.due(now_s=now_s, at_ns=self._clock_ns()):
+            self.publish(fact)
+            LOG.warning(
+                "unenforced", pod=fact.pod_uid, device=fact.device_id, processes=fact.processes
+            )
 
     def _note_report(self, vendor: Vendor) -> None:
         report = self._node.report_of(vendor)

@@ -10,10 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from hcs_agents.enforcement import Enforcement, Strangers
 from hcs_agents.node_view import DeviceNow, NodeView
 from hcs_agents.quota.server import QuotaCounters
 from hcs_agents.worker import Failure
 from hcs_bus.events import DetectorReport, DetectorState, Fault
+from hcs_bus.names import DeviceId
 from hcs_bus.spool import Spool
 from hcs_bus.spool_publisher import SpoolPublisher
 
@@ -24,6 +26,11 @@ DEVICE_GAUGES = {  # field of a sample: what it is
     "temperature_celsius": "Temperature of the chip",
     "memory_temperature_celsius": "Temperature of the memory",
     "power_watts": "Power drawn",
+}
+STRANGER_GAUGES = {  # field of `Strangers`: name, what it is
+    "processes": ("foreign_processes", "Processes on the card that belong to no Pod"),
+    "used_bytes": ("foreign_bytes", "What those hold of the card's memory"),
+    "unseen": ("unseen_processes", "Processes on the card that this agent's /proc does not show"),
 }
 DEVICE_COUNTERS = {
     "ecc_corrected": "Memory errors corrected since the agent began",
@@ -73,6 +80,22 @@ class DeviceCollector(Collector):
             yield counter
 
 
+class StrangerCollector(Collector):
+    """Shows who is on the cards without a Pod; a card without such processes has no series."""
+
+    def __init__(self, strangers: Callable[[], dict[DeviceId, Strangers]]) -> None:
+        self._strangers = strangers
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Return one metric per figure."""
+        found = self._strangers()
+        for field, (name, text) in STRANGER_GAUGES.items():
+            gauge = GaugeMetricFamily(f"hcs_agent_device_{name}", text, labels=["device_id"])
+            for device_id, strangers in found.items():
+                gauge.add_metric([device_id], getattr(strangers, field))
+            yield gauge
+
+
 def _labels(one: DeviceNow) -> list[str]:
     return [one.device.vendor, one.device.device_id, str(one.device.index)]
 
@@ -81,11 +104,18 @@ class AgentMetrics:
     """One registry per agent, so that several can live in one process."""
 
     def __init__(
-        self, *, spool: Spool, publisher: SpoolPublisher, quota: QuotaCounters, node: NodeView
+        self,
+        *,
+        spool: Spool,
+        publisher: SpoolPublisher,
+        quota: QuotaCounters,
+        node: NodeView,
+        enforcement: Enforcement,
     ) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(QuotaCollector(quota))
         self.registry.register(DeviceCollector(node.devices_now))
+        self.registry.register(StrangerCollector(enforcement.strangers))
         self.facts = self._counter("facts", "Facts put on their way", ["kind"])
         self.unkept = self._counter("unkept_facts", "Facts lost for want of room", ["kind"])
         self.faults = self._counter(

@@ -1,9 +1,10 @@
 """The loop of a worker: opens a detector, scans and samples at intervals, waits for faults between.
 
 It says before each call what it calls, because the call may not come back, and a scan only when it
-differs from the one before. Samples are taken at multiples of their interval on the node's own
-clock, so those of all vendors belong to one moment. A library that is missing or breaks ends the
-loop with a last word: whoever wants another try starts another worker, which loads it anew.
+differs from the one before. With each sample goes the list of processes on the cards, unless nobody
+is there. Samples are taken at multiples of their interval on the node's own clock, so those of all
+vendors belong to one moment. A library that is missing or breaks ends the loop with a last word:
+whoever wants another try starts another worker, which loads it anew.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from hcs_agents.worker_frames import (
     Faults,
     Frame,
     Mistake,
+    OnCards,
     Operation,
     Order,
     Sampled,
@@ -55,6 +57,7 @@ class DetectorWatcher:
         self._stopped = stopped
         self._monotonic_s = monotonic_s
         self._sent: Scan | None = None
+        self._told_of_nobody = False  # the worker before may have told of somebody
 
     def run(self) -> None:
         """Watch. What `send` raises comes out, for then nobody listens any more."""
@@ -82,6 +85,7 @@ class DetectorWatcher:
                 scan_at_s = self._monotonic_s() + self._order.scan_interval_s
             if self._monotonic_s() >= sample_at_s:
                 self._sample()
+                self._list_processes()
                 sample_at_s = next_multiple(self._monotonic_s(), self._order.sample_interval_s)
             due_in_s = min(scan_at_s, sample_at_s) - self._monotonic_s()
             self._send(Doing(operation=Operation.WAIT))
@@ -104,6 +108,13 @@ class DetectorWatcher:
             msgspec.Raw(ENCODER.encode(reading)) for reading in self._detector.sample()
         )
         self._send(Sampled(vendor=self._detector.vendor, readings=readings))
+
+    def _list_processes(self) -> None:
+        self._send(Doing(operation=Operation.PROCESSES))
+        processes = self._detector.processes()
+        if processes or not self._told_of_nobody:
+            self._send(OnCards(vendor=self._detector.vendor, processes=processes))
+        self._told_of_nobody = not processes
 
 
 def next_multiple(now_s: float, interval_s: float) -> float:

@@ -23,6 +23,7 @@ from hcs_agents.worker_frames import (
     FrameError,
     FrameReader,
     Mistake,
+    OnCards,
     Operation,
     Order,
     Sampled,
@@ -68,7 +69,7 @@ class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     vendor: Vendor
 
 
-Observation = Scan | Faults | Sampled | Mistake | Failure | Recovery
+Observation = Scan | Faults | Sampled | OnCards | Mistake | Failure | Recovery
 
 
 class WorkerKeeper:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hcs_agents.detectors.port import ActiveFault, FaultSignal
+from hcs_agents.detectors.port import ActiveFault, DeviceProcess, FaultSignal
 from hcs_bus.events import DetectorReport, DeviceFingerprint
 from hcs_bus.names import Vendor
 
@@ -29,6 +29,7 @@ class Operation(enum.StrEnum):
     OPEN = "open"
     SCAN = "scan"
     SAMPLE = "sample"
+    PROCESSES = "list processes"
     WAIT = "wait for faults"
     CLOSE = "close"
 
@@ -68,6 +69,13 @@ class Sampled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     readings: tuple[msgspec.Raw, ...]
 
 
+class OnCards(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """All processes on one vendor's cards."""
+
+    vendor: Vendor
+    processes: tuple[DeviceProcess, ...]
+
+
 class Mistake(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The detector raised what no detector may: ours to mend."""
 
@@ -75,7 +83,7 @@ class Mistake(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     detail: str
 
 
-Frame = Doing | Scan | Faults | Sampled | Mistake
+Frame = Doing | Scan | Faults | Sampled | OnCards | Mistake
 
 ENCODER = msgspec.msgpack.Encoder()
 DECODER = msgspec.msgpack.Decoder(Frame)

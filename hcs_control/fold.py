@@ -169,9 +169,10 @@ def _fold_tick(fleet: Fleet, policy: Policy, seq: StreamSeq, tick: Tick) -> Fold
 
 def _fold_quota(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Quota) -> list[Change]:
     row = _usage_row(seq, node, fact)
-    if fact.processes > 0 or fact.pod_uid in fleet.allocations:
+    if fact.processes > 0 or (fact.enforced and fact.pod_uid in fleet.allocations):
         return [row]
-    # The last word of a container whose grant is gone already: nothing would remove its row later.
+    # Nobody is without a quota any more, or it is the last word of a container whose grant is gone
+    # already: nothing would remove its row later.
     known = (fact.container, fact.device_id) in fleet.usage_of_pod.get(fact.pod_uid, {})
     return [Removed(QuotaUsageRow, row.key)] if known else []
 
@@ -189,4 +190,5 @@ def _usage_row(seq: StreamSeq, node: NodeName, fact: Quota) -> QuotaUsageRow:
         refusals=fact.refusals,
         processes=fact.processes,
         at_ns=fact.at_ns,
+        enforced=fact.enforced,
     )

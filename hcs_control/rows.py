@@ -19,8 +19,8 @@ class Health(enum.StrEnum):
     ISOLATED = "isolated"  # a rule matched and the device has not been released yet
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What every row has."""
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What every row has. Rows hold scalars only, so none is ever part of a cycle."""
 
     seq: StreamSeq
 
@@ -272,6 +272,7 @@ class QuotaUsageRow(Row, frozen=True, kw_only=True):
     refusals: int
     processes: int
     at_ns: int
+    enforced: bool = True  # false: processes that no interceptor holds to a quota
 
     @property
     def key(self) -> tuple[str, str, str]:

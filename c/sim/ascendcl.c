@@ -21,6 +21,7 @@ aclError aclrtGetDeviceCount(uint32_t *count);
 aclError aclrtSetDevice(int32_t device);
 aclError aclrtGetDevice(int32_t *device);
 aclError aclrtResetDevice(int32_t device);
+aclError aclrtResetDeviceForce(int32_t device);
 aclError aclrtSynchronizeDevice(void);
 aclError aclrtMalloc(void **pointer, size_t bytes, aclrtMemMallocPolicy policy);
 aclError aclrtMallocAlign32(void **pointer, size_t bytes, aclrtMemMallocPolicy policy);
@@ -65,6 +66,8 @@ HCS_EXPORT aclError aclrtSetDevice(int32_t device) { return rtSetDevice(device);
 HCS_EXPORT aclError aclrtGetDevice(int32_t *device) { return rtGetDevice(device); }
 
 HCS_EXPORT aclError aclrtResetDevice(int32_t device) { return rtDeviceReset(device); }
+
+HCS_EXPORT aclError aclrtResetDeviceForce(int32_t device) { return rtDeviceResetForce(device); }
 
 HCS_EXPORT aclError aclrtSynchronizeDevice(void) {
     int32_t device;

@@ -138,3 +138,16 @@ uint64_t hcs_sim_memory_free(const struct hcs_sim_device *device) {
     leave();
     return used < size ? size - used : 0;
 }
+
+uint64_t hcs_sim_card_work(const struct hcs_sim_device *device, uint64_t after_ns,
+                           uint64_t duration_ns) {
+    if (!enter()) {
+        return after_ns + duration_ns;
+    }
+    uint64_t *busy_until_ns = &memory->busy_until_ns[device->number];
+    uint64_t begins_ns = after_ns > *busy_until_ns ? after_ns : *busy_until_ns;
+    uint64_t ends_ns = *busy_until_ns = begins_ns + duration_ns;
+    memory->busy_ns[device->number] += duration_ns;
+    leave();
+    return ends_ns;
+}

@@ -57,6 +57,14 @@ HCS_EXPORT CNresult cnSharedContextAcquire(CNcontext *context, CNdev device) {
     return result;
 }
 
+HCS_EXPORT CNresult cnSharedContextReset(CNdev device) {
+    CNresult result = check_device(device);
+    if (result == CN_SUCCESS) {
+        hcs_sim_blocks_free_context(hcs_sim_card((int)device));
+    }
+    return result;
+}
+
 HCS_EXPORT CNresult cnCtxSetCurrent(CNcontext context) {
     hcs_sim_card_choose(context != NULL ? context->device : -1);
     return initialised ? CN_SUCCESS : CN_ERROR_NOT_INITIALIZED;

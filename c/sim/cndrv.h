@@ -23,6 +23,7 @@ CNresult cnDeviceGetCount(int *count);
 CNresult cnDeviceGet(CNdev *device, int ordinal);
 CNresult cnDeviceTotalMem(uint64_t *bytes, CNdev device);
 CNresult cnSharedContextAcquire(CNcontext *context, CNdev device);
+CNresult cnSharedContextReset(CNdev device);
 CNresult cnCtxSetCurrent(CNcontext context);
 CNresult cnCtxGetDevice(CNdev *device);
 CNresult cnMalloc(CNaddr *address, uint64_t bytes);

@@ -11,6 +11,7 @@ typedef int cnrtRet_t;
 cnrtRet_t cnrtGetDeviceCount(unsigned *count);
 cnrtRet_t cnrtSetDevice(int ordinal);
 cnrtRet_t cnrtGetDevice(int *ordinal);
+cnrtRet_t cnrtDeviceReset(void);
 cnrtRet_t cnrtMalloc(void **pointer, size_t bytes);
 cnrtRet_t cnrtMallocConstant(void **pointer, size_t bytes);
 cnrtRet_t cnrtMemAllocAsync(void **pointer, size_t bytes, void *queue);
@@ -37,6 +38,12 @@ HCS_EXPORT cnrtRet_t cnrtGetDevice(int *ordinal) {
     CNresult result = cnCtxGetDevice(&device);
     *ordinal = (int)device;
     return result;
+}
+
+HCS_EXPORT cnrtRet_t cnrtDeviceReset(void) {
+    CNdev device;
+    CNresult result = cnCtxGetDevice(&device);
+    return result == CN_SUCCESS ? cnSharedContextReset(device) : result;
 }
 
 HCS_EXPORT cnrtRet_t cnrtMalloc(void **pointer, size_t bytes) {

@@ -1,4 +1,5 @@
-/* The simulated libcuda.so.1: cards of the scenario, contexts, and (cuda_memory.c) memory by size.
+/* The simulated libcuda.so.1: cards of the scenario, contexts, memory by size (cuda_memory.c) and
+ * kernels by duration (cuda_work.c).
  *
  * Like the real driver it is dead in a child forked after cuInit (every call says NOT_INITIALIZED),
  * and a call without a current context says INVALID_CONTEXT.
@@ -234,8 +235,6 @@ HCS_EXPORT CUresult cuCtxGetDevice(CUdevice *device) {
     return result;
 }
 
-HCS_EXPORT CUresult cuCtxSynchronize(void) { return check_current(); }
-
 CUcontext hcs_cuda_current(void) { return current; }
 
 CUresult hcs_cuda_check_current(void) { return check_current(); }
@@ -257,7 +256,9 @@ HCS_EXPORT CUresult cuGetErrorName(CUresult error, const char **name) {
         {CUDA_ERROR_NO_DEVICE, "CUDA_ERROR_NO_DEVICE"},
         {CUDA_ERROR_INVALID_DEVICE, "CUDA_ERROR_INVALID_DEVICE"},
         {CUDA_ERROR_INVALID_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
+        {CUDA_ERROR_INVALID_HANDLE, "CUDA_ERROR_INVALID_HANDLE"},
         {CUDA_ERROR_NOT_FOUND, "CUDA_ERROR_NOT_FOUND"},
+        {CUDA_ERROR_NOT_READY, "CUDA_ERROR_NOT_READY"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (names[i].error == error) {
@@ -320,6 +321,29 @@ static const struct {
     {"cuMemRetainAllocationHandle", 11000, 0, cuMemRetainAllocationHandle},
     {"cuMemRelease", 10020, 0, cuMemRelease},
     {"cuMemGetInfo", 3020, 0, cuMemGetInfo_v2},
+    {"cuStreamCreate", 2000, 0, cuStreamCreate},
+    {"cuStreamDestroy", 4000, 0, cuStreamDestroy_v2},
+    {"cuStreamQuery", 2000, 0, cuStreamQuery},
+    {"cuStreamSynchronize", 2000, 0, cuStreamSynchronize},
+    {"cuEventCreate", 2000, 0, cuEventCreate},
+    {"cuEventDestroy", 4000, 0, cuEventDestroy_v2},
+    {"cuEventRecord", 2000, 0, cuEventRecord},
+    {"cuEventQuery", 2000, 0, cuEventQuery},
+    {"cuEventSynchronize", 2000, 0, cuEventSynchronize},
+    {"cuEventElapsedTime", 2000, 0, cuEventElapsedTime},
+    {"cuLaunchKernel", 7000, PER_THREAD_STREAM, cuLaunchKernel_ptsz},
+    {"cuLaunchKernel", 4000, 0, cuLaunchKernel},
+    {"cuLaunchKernelEx", 11060, PER_THREAD_STREAM, cuLaunchKernelEx_ptsz},
+    {"cuLaunchKernelEx", 11060, 0, cuLaunchKernelEx},
+    {"cuLaunchCooperativeKernel", 9000, PER_THREAD_STREAM, cuLaunchCooperativeKernel_ptsz},
+    {"cuLaunchCooperativeKernel", 9000, 0, cuLaunchCooperativeKernel},
+    {"cuStreamBeginCapture", 10010, 0, cuStreamBeginCapture_v2},
+    {"cuStreamEndCapture", 10000, 0, cuStreamEndCapture},
+    {"cuStreamIsCapturing", 10000, 0, cuStreamIsCapturing},
+    {"cuThreadExchangeStreamCaptureMode", 10010, 0, cuThreadExchangeStreamCaptureMode},
+    {"cuGraphInstantiateWithFlags", 11040, 0, cuGraphInstantiateWithFlags},
+    {"cuGraphLaunch", 10000, PER_THREAD_STREAM, cuGraphLaunch_ptsz},
+    {"cuGraphLaunch", 10000, 0, cuGraphLaunch},
     {"cuGetErrorName", 6000, 0, cuGetErrorName},
     {"cuGetProcAddress", 12000, 0, cuGetProcAddress_v2},
     {"cuGetProcAddress", 11030, 0, cuGetProcAddress},

@@ -31,6 +31,15 @@ typedef struct {
     void *win32HandleMetaData;
     unsigned char allocFlags[8];
 } CUmemAllocationProp;
+typedef struct {
+    unsigned gridDimX, gridDimY, gridDimZ;
+    unsigned blockDimX, blockDimY, blockDimZ;
+    unsigned sharedMemBytes;
+    void *hStream;
+    void *attrs;
+    unsigned numAttrs;
+} CUlaunchConfig;
+_Static_assert(sizeof(CUlaunchConfig) == 56, "CUlaunchConfig");
 _Static_assert(sizeof(CUDA_ARRAY_DESCRIPTOR) == 24, "CUDA_ARRAY_DESCRIPTOR");
 _Static_assert(sizeof(CUDA_ARRAY3D_DESCRIPTOR) == 40, "CUDA_ARRAY3D_DESCRIPTOR");
 _Static_assert(sizeof(CUmemAllocationProp) == 32, "CUmemAllocationProp");
@@ -43,7 +52,9 @@ enum {
     CUDA_ERROR_NO_DEVICE = 100,
     CUDA_ERROR_INVALID_DEVICE = 101,
     CUDA_ERROR_INVALID_CONTEXT = 201,
+    CUDA_ERROR_INVALID_HANDLE = 400,
     CUDA_ERROR_NOT_FOUND = 500,
+    CUDA_ERROR_NOT_READY = 600,
 };
 
 enum { PROC_ADDRESS_SUCCESS = 0, PROC_ADDRESS_NOT_FOUND = 1, PROC_ADDRESS_OLD_VERSION = 2 };
@@ -99,13 +110,48 @@ CUresult cuMemHostUnregister(void *pointer);
 CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr pointer);
 CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *pointer, CUipcMemHandle handle, unsigned flags);
 CUresult cuIpcCloseMemHandle(CUdeviceptr pointer);
+CUresult cuStreamCreate(void **stream, unsigned flags);
+CUresult cuStreamDestroy_v2(void *stream);
+CUresult cuStreamQuery(void *stream);
+CUresult cuStreamSynchronize(void *stream);
+CUresult cuEventCreate(void **event, unsigned flags);
+CUresult cuEventDestroy_v2(void *event);
+CUresult cuEventRecord(void *event, void *stream);
+CUresult cuEventQuery(void *event);
+CUresult cuEventSynchronize(void *event);
+CUresult cuEventElapsedTime(float *milliseconds, void *start, void *end);
+CUresult cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                        unsigned block_x, unsigned block_y, unsigned block_z,
+                        unsigned shared_bytes, void *stream, void **parameters, void **extra);
+CUresult cuLaunchKernel_ptsz(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                             unsigned block_x, unsigned block_y, unsigned block_z,
+                             unsigned shared_bytes, void *stream, void **parameters, void **extra);
+CUresult cuLaunchKernelEx(const CUlaunchConfig *config, void *function, void **parameters,
+                          void **extra);
+CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, void *function, void **parameters,
+                               void **extra);
+CUresult cuLaunchCooperativeKernel(void *function, unsigned grid_x, unsigned grid_y,
+                                   unsigned grid_z, unsigned block_x, unsigned block_y,
+                                   unsigned block_z, unsigned shared_bytes, void *stream,
+                                   void **parameters);
+CUresult cuLaunchCooperativeKernel_ptsz(void *function, unsigned grid_x, unsigned grid_y,
+                                        unsigned grid_z, unsigned block_x, unsigned block_y,
+                                        unsigned block_z, unsigned shared_bytes, void *stream,
+                                        void **parameters);
+CUresult cuStreamBeginCapture_v2(void *stream, int mode);
+CUresult cuStreamEndCapture(void *stream, void **graph);
+CUresult cuStreamIsCapturing(void *stream, int *status);
+CUresult cuThreadExchangeStreamCaptureMode(int *mode);
+CUresult cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags);
+CUresult cuGraphLaunch(void *executable, void *stream);
+CUresult cuGraphLaunch_ptsz(void *executable, void *stream);
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes);
 CUresult cuGetErrorName(CUresult error, const char **name);
 CUresult cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags);
 CUresult cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
                              int *status);
 
-/* For cuda_memory.c: the calling thread's context and its card, NULL without one; a card by the
+/* For cuda_memory.c and cuda_work.c: the calling thread's context and its card, NULL without one; a card by the
  * process's ordinal; CUDA_SUCCESS, or what a call without a context gets. */
 const struct hcs_sim_device *hcs_cuda_current_card(void);
 const struct hcs_sim_device *hcs_cuda_card(CUdevice device);

@@ -27,11 +27,17 @@ static struct {
     CUresult (*release)(CUdeviceptr);
     CUresult (*memory_info)(size_t *, size_t *);
     CUresult (*synchronize)(void);
+    CUresult (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                       void *, void **, void **);
 } driver;
 static cudaError_t load_error = cudaErrorInitializationError;
 static pthread_once_t load_once = PTHREAD_ONCE_INIT;
 static __thread int current_device;
 static __thread cudaError_t last_error;
+
+struct dim3 {
+    unsigned x, y, z;
+};
 
 cudaError_t cudaMalloc(void **pointer, size_t bytes);
 cudaError_t cudaFree(void *pointer);
@@ -40,6 +46,8 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaGetDeviceCount(int *count);
 cudaError_t cudaDeviceSynchronize(void);
+cudaError_t cudaLaunchKernel(const void *function, struct dim3 grid, struct dim3 block,
+                             void **parameters, size_t shared_bytes, void *stream);
 cudaError_t cudaRuntimeGetVersion(int *version);
 cudaError_t cudaGetLastError(void);
 
@@ -62,6 +70,7 @@ static void load(void) {
         {"cuMemFree", 3020, &driver.release},
         {"cuMemGetInfo", 3020, &driver.memory_info},
         {"cuCtxSynchronize", 2000, &driver.synchronize},
+        {"cuLaunchKernel", 4000, &driver.launch},
     };
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         int status;
@@ -149,6 +158,17 @@ HCS_EXPORT cudaError_t cudaGetDevice(int *device) {
 HCS_EXPORT cudaError_t cudaDeviceSynchronize(void) {
     cudaError_t error = enter();
     return remember(error == cudaSuccess ? driver.synchronize() : error);
+}
+
+/* A kernel's address on the host stands for the driver's handle of it. */
+HCS_EXPORT cudaError_t cudaLaunchKernel(const void *function, struct dim3 grid, struct dim3 block,
+                                        void **parameters, size_t shared_bytes, void *stream) {
+    cudaError_t error = enter();
+    if (error == cudaSuccess) {
+        error = driver.launch((void *)(uintptr_t)function, grid.x, grid.y, grid.z, block.x,
+                              block.y, block.z, (unsigned)shared_bytes, stream, parameters, NULL);
+    }
+    return remember(error);
 }
 
 HCS_EXPORT cudaError_t cudaRuntimeGetVersion(int *version) {

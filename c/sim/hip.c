@@ -4,20 +4,12 @@
 #include <string.h>
 
 #include "blocks.h"
-#include "runtime_cards.h"
+#include "hip.h"
 #include "runtime_handles.h"
 
 #define GRANULARITY_BYTES 4096 /* a page of the card */
 #define PITCH_BYTES 256
 
-typedef int hipError_t;
-enum {
-    hipSuccess = 0,
-    hipErrorInvalidValue = 1,
-    hipErrorOutOfMemory = 2,
-    hipErrorInvalidDevice = 101,
-    hipErrorNotFound = 500,
-};
 enum { LOCATION_DEVICE = 1 };
 struct memory_location { /* the part of hipMemAllocationProp that says where */
     int allocation_type, handle_types;
@@ -57,6 +49,8 @@ static const struct hcs_sim_device *current(void) {
     }
     return hcs_sim_card_chosen();
 }
+
+const struct hcs_sim_device *hcs_hip_card(void) { return current(); }
 
 HCS_EXPORT hipError_t hipInit(unsigned flags) {
     return flags == 0 && current() != NULL ? hipSuccess : hipErrorInvalidValue;
@@ -216,6 +210,8 @@ HCS_EXPORT hipError_t hipGetProcAddress(const char *symbol, void **function, int
         {"hipFree", hipFree},
         {"hipMemGetInfo", hipMemGetInfo},
         {"hipSetDevice", hipSetDevice},
+        {"hipModuleLaunchKernel", hipModuleLaunchKernel},
+        {"hipGraphLaunch", hipGraphLaunch},
     };
     (void)version;
     (void)flags;

@@ -20,6 +20,8 @@ SIM_MEMORY = sim/blocks.c sim/card_memory.c sim/runtime_handles.c sim/visible.c 
              sim/scenario_parse.c interceptor/process.c
 SIM_MEMORY_HEADERS = sim/blocks.h sim/card_memory.h sim/runtime_handles.h sim/visible.h \
                      sim/scenario.h interceptor/process.h
+SIM_WORK = sim/card_work.c
+SIM_WORK_HEADERS = sim/card_work.h
 SIM_CARDS = sim/runtime_cards.c $(SIM_MEMORY)
 SIM_CARDS_HEADERS = sim/runtime_cards.h $(SIM_MEMORY_HEADERS)
 
@@ -27,7 +29,8 @@ SIM_CARDS_HEADERS = sim/runtime_cards.h $(SIM_MEMORY_HEADERS)
 LINK_SIM_RUNTIME = mkdir -p $(@D) && $(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-Bsymbolic \
                    -o $@ $(filter %.c %.so,$^) -pthread
 
-$(SIM_CUDA): sim/cuda.c sim/cuda_memory.c sim/cuda.h $(SIM_MEMORY) $(SIM_MEMORY_HEADERS)
+$(SIM_CUDA): sim/cuda.c sim/cuda_memory.c sim/cuda_work.c sim/cuda.h $(SIM_MEMORY) \
+             $(SIM_MEMORY_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
 $(SIM_CUDART): sim/cudart.c sim/cuda.h sim/cudart.map
@@ -41,7 +44,8 @@ $(SIM_ASCEND_RUNTIME): sim/runtime_ascend.c sim/runtime_ascend.h $(SIM_CARDS) $(
 $(SIM_ASCENDCL): sim/ascendcl.c sim/runtime_ascend.h $(SIM_ASCEND_RUNTIME)
 	@$(LINK_SIM_RUNTIME)
 
-$(SIM_HIP): sim/hip.c $(SIM_CARDS) $(SIM_CARDS_HEADERS)
+$(SIM_HIP): sim/hip.c sim/hip_work.c sim/hip.h $(SIM_CARDS) $(SIM_CARDS_HEADERS) $(SIM_WORK) \
+            $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
 $(SIM_CNDRV): sim/cndrv.c sim/cndrv.h $(SIM_CARDS) $(SIM_CARDS_HEADERS)

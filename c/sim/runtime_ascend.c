@@ -10,6 +10,8 @@
 
 enum { LOCATION_DEVICE = 1 };
 
+static unsigned times_set[HCS_SIM_DEVICES_MAX];
+
 static void load(void) {
     hcs_sim_cards_load(HCS_SIM_HUAWEI, "ASCEND_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES");
 }
@@ -25,6 +27,7 @@ HCS_EXPORT rtError_t rtSetDevice(int32_t device) {
     if (hcs_sim_card(device) == NULL) {
         return ACL_ERROR_RT_INVALID_DEVICEID;
     }
+    __atomic_fetch_add(&times_set[device], 1, __ATOMIC_RELAXED);
     hcs_sim_card_choose(device);
     return ACL_SUCCESS;
 }
@@ -37,10 +40,21 @@ HCS_EXPORT rtError_t rtGetDevice(int32_t *device) {
     return *device >= 0 ? ACL_SUCCESS : ACL_ERROR_RT_CONTEXT_NULL;
 }
 
+/* As often as it was set: with the last reset the process loses what it holds of the device. */
 HCS_EXPORT rtError_t rtDeviceReset(int32_t device) {
     if (device < 0 || device != hcs_sim_card_number()) {
         return ACL_ERROR_RT_INVALID_DEVICEID;
     }
+    bool last = __atomic_sub_fetch(&times_set[device], 1, __ATOMIC_RELAXED) == 0;
+    return last ? rtDeviceResetForce(device) : ACL_SUCCESS;
+}
+
+HCS_EXPORT rtError_t rtDeviceResetForce(int32_t device) {
+    if (device < 0 || device != hcs_sim_card_number()) {
+        return ACL_ERROR_RT_INVALID_DEVICEID;
+    }
+    __atomic_store_n(&times_set[device], 0, __ATOMIC_RELAXED);
+    hcs_sim_blocks_free_context(hcs_sim_card(device));
     hcs_sim_card_choose(-1);
     return ACL_SUCCESS;
 }

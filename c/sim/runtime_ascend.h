@@ -35,6 +35,7 @@ rtError_t rtGetDeviceCount(int32_t *count);
 rtError_t rtSetDevice(int32_t device);
 rtError_t rtGetDevice(int32_t *device);
 rtError_t rtDeviceReset(int32_t device);
+rtError_t rtDeviceResetForce(int32_t device);
 rtError_t rtMalloc(void **pointer, uint64_t bytes, uint32_t type, uint16_t module);
 rtError_t rtMallocCached(void **pointer, uint64_t bytes, uint32_t type, uint16_t module);
 rtError_t rtMemAllocManaged(void **pointer, uint64_t bytes, uint32_t flag, uint16_t module);

@@ -15,6 +15,7 @@ from hcs_agents.detectors.port import LibraryBrokenError
 PERCENT_MAX = 100
 CELSIUS_MIN, CELSIUS_MAX = -273, 1000
 INT32_MAX = 2**31 - 1
+CARDS_MAX = 1024  # of one node and vendor
 TEXT_MAX = 253  # characters that an event's text may have
 
 
@@ -47,6 +48,11 @@ class Calls:
         if name not in self._functions:
             self._functions[name] = getattr(self._library, name, None)
         return self._functions[name]
+
+
+def numbered(count: int) -> range:
+    """Return the numbers of the cards that a driver says there are, unless that cannot be."""
+    return range(count if 0 <= count <= CARDS_MAX else 0)
 
 
 def percent(value: float | None) -> float | None:

@@ -9,14 +9,22 @@ import contextlib
 import ctypes
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import structlog
 
+from hcs_agents.detectors import bounds, pci
 from hcs_agents.detectors import cambricon_abi as abi
-from hcs_agents.detectors.cambricon_samples import Sampler
+from hcs_agents.detectors.cambricon_samples import Sampler, processes_of
 from hcs_agents.detectors.cambricon_scan import describe_card, enumerate_cards
 from hcs_agents.detectors.polled import Lookout, PolledFaults
-from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryBrokenError, Reading
+from hcs_agents.detectors.port import (
+    ActiveFault,
+    DeviceProcess,
+    FaultSignal,
+    LibraryBrokenError,
+    Reading,
+)
 from hcs_agents.fault_catalogue import LOST, UNHEALTHY
 from hcs_bus.events import DeviceFingerprint, FaultState
 from hcs_bus.names import DeviceId, Severity, Vendor
@@ -32,7 +40,8 @@ class CambriconDetector:
 
     vendor = Vendor.CAMBRICON
 
-    def __init__(self) -> None:
+    def __init__(self, sysfs: Path = pci.SYSFS) -> None:
+        self._sysfs = sysfs
         self._cndev: abi.Cndev | None = None
         self._sampler: Sampler | None = None
         self._cards: dict[DeviceId, int] = {}  # those that were seen since `open`
@@ -60,7 +69,8 @@ class CambriconDetector:
             self._listen(cndev)
         found = [describe_card(cndev, device_id, present) for device_id in present]
         # Asked afterwards: a card that went away while it was described is not reported half.
-        return tuple(d for d in found if _incidents(cndev, present[d.device_id]) is not None)
+        answering = [d for d in found if _incidents(cndev, present[d.device_id]) is not None]
+        return bounds.fingerprints(pci.complete(device, self._sysfs) for device in answering)
 
     def sample(self) -> tuple[Reading, ...]:
         """Ask the cards that were seen; see the port."""
@@ -68,7 +78,15 @@ class CambriconDetector:
             raise AssertionError("the detector is not open")
         by_handle = sorted(self._cards.items(), key=lambda card: card[1])
         readings = [self._sampler.read(device_id, handle) for device_id, handle in by_handle]
-        return tuple(reading for reading in readings if reading is not None)
+        return bounds.readings(reading for reading in readings if reading is not None)
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """Ask the cards that were seen; see the port."""
+        cndev = self._opened()
+        found = []
+        for device_id, handle in self._cards.items():
+            found += processes_of(cndev, device_id, handle)
+        return bounds.processes(found)
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Look at the health states, listen for Xids in between; see the port."""

@@ -21,6 +21,7 @@ OK = 0
 NO_DRIVER = 1
 UNSUPPORTED_API_VERSION = 3
 UNINITIALIZED = 4
+INSUFFICIENT_SPACE = 9
 NOT_SUPPORTED = 10
 TIMEOUT = 17
 VERSIONS = (6, 5)  # newest first
@@ -35,6 +36,7 @@ EVENT_XID = 1
 UUID_BYTES = 37
 INCIDENTS_MAX = 64
 AFFINITY_WORDS = 1024  # of 32 CPUs each
+PROCESSES_EXPECTED, PROCESSES_MAX = 16, 4096  # of one card; a driver that says more is not believed
 PORTS_MAX = 64  # a card has fewer than ten; a driver that says more is not believed
 
 
@@ -79,6 +81,17 @@ class Memory(ctypes.Structure):
         ("virtual_used", ctypes.c_int64),
         ("channel_number", ctypes.c_int64),
         ("channel_used", ctypes.c_int64 * 20),
+    )
+
+
+class ProcessInfo(ctypes.Structure):
+    """`cndevProcessInfo_t`; sizes in units of 1024 bytes."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("pid", ctypes.c_uint32),
+        ("physical_used", ctypes.c_uint64),
+        ("virtual_used", ctypes.c_uint64),
     )
 
 
@@ -426,6 +439,7 @@ SIZES = {
     Uuid: 56,
     MemoryV2: 176,
     Memory: 208,
+    ProcessInfo: 24,
     VersionInfo: 28,
     PcieV2: 64,
     Pcie: 40,

@@ -4,10 +4,12 @@ There is one function per quantity, and an older one behind some that drivers of
 function tells how busy a card's memory is.
 """
 
+import ctypes
+
 from hcs_agents.detectors import cambricon_abi as abi
 from hcs_agents.detectors.calls import celsius, percent, positive
 from hcs_agents.detectors.cambricon_scan import memory_of
-from hcs_agents.detectors.port import Counters, Reading
+from hcs_agents.detectors.port import Counters, DeviceProcess, Reading
 from hcs_bus.events import DeviceSample, ThrottleReason
 from hcs_bus.names import DeviceId
 
@@ -17,6 +19,8 @@ THROTTLES = (
     (("power_brake",), ThrottleReason.HARDWARE),
     (("clock_setting", "frequency_locked"), ThrottleReason.OTHER),
 )
+
+BYTES_PER_KB = 1024
 
 
 class Sampler:
@@ -71,6 +75,26 @@ class Sampler:
         counts = [_port_errors(self._cndev, handle, port) for port in range(self._ports[handle])]
         known = [count for count in counts if count is not None]
         return sum(known) if known else None
+
+
+def processes_of(cndev: abi.Cndev, device_id: DeviceId, handle: int) -> list[DeviceProcess]:
+    """Return the processes on a card; of more than there is room for, the driver tells none."""
+    count, result = ctypes.c_uint32(abi.PROCESSES_EXPECTED), abi.INSUFFICIENT_SPACE
+    while result == abi.INSUFFICIENT_SPACE and count.value <= abi.PROCESSES_MAX:
+        infos = (abi.ProcessInfo * count.value)()
+        for info in infos:
+            info.version = cndev.version
+        result = cndev.call("cndevGetProcessInfo", ctypes.byref(count), infos, handle)
+        if result == abi.INSUFFICIENT_SPACE and count.value <= len(infos):
+            break  # it does not say how much room it wants
+    if result != abi.OK:
+        return []
+    return [
+        DeviceProcess(
+            device_id=device_id, pid=info.pid, used_bytes=info.physical_used * BYTES_PER_KB
+        )
+        for info in infos[: count.value]
+    ]
 
 
 def _utilization(cndev: abi.Cndev, handle: int) -> float | None:

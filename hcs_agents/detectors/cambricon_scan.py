@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import structlog
 
 from hcs_agents.detectors import cambricon_abi as abi
-from hcs_agents.detectors.calls import cpu_list, positive
+from hcs_agents.detectors.calls import cpu_list, numbered, positive
 from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
@@ -26,7 +26,7 @@ def enumerate_cards(cndev: abi.Cndev) -> dict[DeviceId, int]:
     if not cndev.fill("cndevGetDeviceCount", info):
         raise LibraryBrokenError("cndevGetDeviceCount does not answer")
     cards = {}
-    for index in range(info.number):
+    for index in numbered(info.number):
         handle = ctypes.c_int32(index)  # what it was before there were handles
         result = cndev.call("cndevGetDeviceHandleByIndex", index, ctypes.byref(handle))
         uuid = abi.Uuid()

@@ -13,14 +13,17 @@ import queue
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
+from hcs_agents.detectors import bounds, pci
 from hcs_agents.detectors import huawei_abi as abi
-from hcs_agents.detectors.huawei_samples import HuaweiSampler
-from hcs_agents.detectors.huawei_scan import Chip, describe_chip, enumerate_chips, serial_of
+from hcs_agents.detectors.huawei_samples import HuaweiSampler, processes_of
+from hcs_agents.detectors.huawei_scan import Chip, describe_chip, enumerate_chips, identity_of
 from hcs_agents.detectors.port import (
     ActiveFault,
+    DeviceProcess,
     FaultSignal,
     LibraryBrokenError,
     Reading,
@@ -61,11 +64,12 @@ class HuaweiDetector:
 
     vendor = Vendor.HUAWEI
 
-    def __init__(self) -> None:
+    def __init__(self, sysfs: Path = pci.SYSFS) -> None:
+        self._sysfs = sysfs
         self._dcmi: abi.Dcmi | None = None
         self._chips: dict[DeviceId, Chip] = {}
         self._raised: set[tuple[DeviceId, str]] = set()
-        self._sampler = HuaweiSampler()
+        self._sampler = HuaweiSampler(sysfs)
         self._pushed: queue.Queue[_Pushed] = queue.Queue(EVENTS_QUEUED_MAX)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -80,7 +84,7 @@ class HuaweiDetector:
             raise LibraryBrokenError(f"dcmi_init: {result}")
         self._dcmi = dcmi
         self._stop = threading.Event()
-        self._sampler = HuaweiSampler()
+        self._sampler = HuaweiSampler(self._sysfs)
         self._raised |= {(fault.device_id, fault.code) for fault in active}
         self._enumerate(dcmi)
 
@@ -91,17 +95,27 @@ class HuaweiDetector:
         # Asked afterwards: a chip that went away while it was described is not reported half.
         states = self._states(dcmi)
         answering = [device for device in found if states[device.device_id] is _State.ANSWERS]
-        return tuple(sorted(answering, key=lambda device: device.index))
+        completed = [pci.complete(device, self._sysfs) for device in answering]
+        return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:
         """Ask each chip; see the port."""
         dcmi = self._opened()
         chips = sorted(self._chips.items(), key=lambda item: item[1].position)
         readings = [self._sampler.read(dcmi, device_id, chip) for device_id, chip in chips]
-        answered = tuple(reading for reading in readings if reading is not None)
+        answered = [reading for reading in readings if reading is not None]
         if not answered:
             self._states(dcmi)  # is it the chips, or the driver?
-        return answered
+        return bounds.readings(answered)
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """Ask each chip; see the port."""
+        dcmi = self._opened()
+        lists = [processes_of(dcmi, device_id, chip) for device_id, chip in self._chips.items()]
+        answered = [processes for processes in lists if processes is not None]
+        if not answered:
+            self._states(dcmi)  # is it the chips, or the driver?
+        return bounds.processes(process for processes in answered for process in processes)
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Take what the chip threads saw; compare when they saw nothing; see the port."""
@@ -133,7 +147,7 @@ class HuaweiDetector:
 
     def _enumerate(self, dcmi: abi.Dcmi) -> abi.Dcmi:
         for chip in enumerate_chips(dcmi):
-            device_id = serial_of(dcmi, chip)
+            device_id = identity_of(dcmi, chip)
             if device_id is None or device_id in self._chips:
                 continue
             self._chips[device_id] = chip

@@ -35,6 +35,7 @@ HCCS_CMD_STATISTICS = 5  # with counters of 64 bits
 MAIN_CMD_PCIE = 55
 PCIE_CMD_ERRORS = 1
 HCCS_PORTS = 16
+VDIE = 1  # of the dies of a chip, the one that its id is the chip's
 TOPO_HCCS = 3
 TOPO_HCCS_SWITCH = 7
 ASSERTION_RECOVERED = 0
@@ -42,6 +43,7 @@ ASSERTION_RAISED = 1
 
 CARDS_MAX = 64
 ERROR_CODES_MAX = 128  # as the driver's own limit
+PROCESSES_MAX = 32  # of a chip, as the driver's own limit
 AFFINITY_BYTES = 32  # TOPO_INFO_MAX_LENTH
 TEXT_BYTES = 256
 
@@ -84,6 +86,18 @@ class ElabelInfo(ctypes.Structure):
         ("manufacturer_date", ctypes.c_char * 256),
         ("serial_number", ctypes.c_char * 256),
     )
+
+
+class DieId(ctypes.Structure):
+    """`struct dcmi_die_id`."""
+
+    _fields_ = (("soc_die", ctypes.c_uint * 5),)
+
+
+class ProcessMemory(ctypes.Structure):
+    """`struct dcmi_proc_mem_info`; in bytes."""
+
+    _fields_ = (("proc_id", ctypes.c_int), ("proc_mem_usage", ctypes.c_ulonglong))
 
 
 class HbmInfo(ctypes.Structure):
@@ -191,6 +205,8 @@ SIZES = {
     ChipInfo: 132,
     PcieInfo: 64,
     ElabelInfo: 1280,
+    DieId: 20,
+    ProcessMemory: 16,
     HbmInfo: 32,
     EccInfo: 28,
     PcieErrors: 148,

@@ -1,20 +1,24 @@
 """What an Ascend chip does at the moment, and what its driver counts, in eight calls.
 
-DCMI says nothing of the PCIe link's speed and width, nor why a clock is low: those stay unknown.
-It counts ECC errors since the start and over the chip's life; the former are read, as with every
-vendor.
+DCMI says nothing of the PCIe link's speed and width, which the kernel tells, nor why a clock is
+low. It counts ECC errors since the start and over the chip's life; the former are read, as with
+every vendor.
 """
 
 import ctypes
 from collections.abc import Hashable
+from pathlib import Path
 from typing import TypeVar
+
+import msgspec
 
 from hcs_agents.detectors import huawei_abi as abi
 from hcs_agents.detectors.calls import celsius, percent, positive
-from hcs_agents.detectors.huawei_scan import BYTES_PER_MB, Chip
-from hcs_agents.detectors.port import Counters, Reading
+from hcs_agents.detectors.huawei_scan import BYTES_PER_MB, Chip, pci_address
+from hcs_agents.detectors.pci import PciCard
+from hcs_agents.detectors.port import Counters, DeviceProcess, Reading
 from hcs_bus.events import DeviceSample
-from hcs_bus.names import DeviceId
+from hcs_bus.names import DeviceId, Vendor
 
 UNITS_PER_WATT = 10  # power comes in tenths
 
@@ -24,17 +28,38 @@ Structure = TypeVar("Structure", bound=ctypes.Structure)
 class HuaweiSampler:
     """Reads samples through one opened library; it remembers what each chip cannot tell."""
 
-    def __init__(self) -> None:
+    def __init__(self, sysfs: Path) -> None:
+        self._sysfs = sysfs
         self._refused: dict[DeviceId, set[Hashable]] = {}
+        self._addresses: dict[DeviceId, str] = {}  # a chip keeps its place while it is known
 
     def read(self, dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip) -> Reading | None:
         """Return a chip's reading, `None` when it does not answer."""
         asked = _Questions(dcmi, chip, self._refused.setdefault(device_id, set()))
         try:
-            reading = Reading(sample=_sample(asked, device_id), counters=_counters(asked))
+            sample, counters = _sample(asked, device_id), _counters(asked)
         except _GoneError:
             return None
-        return reading if asked.answered else None
+        if not asked.answered:
+            return None
+        if not self._addresses.get(device_id):
+            self._addresses[device_id] = pci_address(dcmi, chip)
+        generation, width = PciCard(self._sysfs, self._addresses[device_id], Vendor.HUAWEI).link()
+        sample = msgspec.structs.replace(sample, pcie_generation=generation, pcie_width=width)
+        return Reading(sample=sample, counters=counters)
+
+
+def processes_of(dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip) -> list[DeviceProcess] | None:
+    """Return the processes on a chip; `None` when it does not answer."""
+    infos = (abi.ProcessMemory * abi.PROCESSES_MAX)()
+    count = ctypes.c_int()
+    result = dcmi.call("dcmi_get_device_resource_info", *chip.place, infos, ctypes.byref(count))
+    if result not in (abi.OK, *abi.UNSUPPORTED):
+        return None
+    return [
+        DeviceProcess(device_id=device_id, pid=info.proc_id, used_bytes=info.proc_mem_usage)
+        for info in infos[: max(0, count.value)]
+    ]
 
 
 class _GoneError(Exception):

@@ -3,11 +3,11 @@
 import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from hcs_agents.detectors import huawei_abi as abi
+from hcs_agents.detectors.calls import numbered
 from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
@@ -16,7 +16,6 @@ from hcs_bus.names import DeviceId, LinkType, Vendor
 LOG = structlog.get_logger()
 
 BYTES_PER_MB = 1024**2
-CPUS = Path("/sys/devices/system/cpu")
 HCCS_TYPES = (abi.TOPO_HCCS, abi.TOPO_HCCS_SWITCH)
 FIRMWARE = (abi.COMPONENT_HILINK, abi.COMPONENT_IMU, abi.COMPONENT_XLOADER)
 """Whose version `npu-smi` calls that of the firmware: 910B, 910C and 310P; 910; 310."""
@@ -29,6 +28,7 @@ class Chip:
     card_id: int
     device_id: int
     position: int
+    neighbours: int  # other chips on its board
 
     @property
     def place(self) -> tuple[int, int]:
@@ -47,10 +47,11 @@ def enumerate_chips(dcmi: abi.Dcmi) -> list[Chip]:
     result = dcmi.call("dcmi_get_card_list", ctypes.byref(count), cards, abi.CARDS_MAX)
     if result != abi.OK:
         raise LibraryBrokenError(f"dcmi_get_card_list: {result}")
-    places = [(card, chip) for card in cards[: count.value] for chip in _chips_of(dcmi, card)]
+    boards = [(card, _chips_of(dcmi, card)) for card in cards[: count.value]]
+    places = [(card, chip, len(chips) - 1) for card, chips in boards for chip in chips]
     return [
-        Chip(card_id=card, device_id=chip, position=position)
-        for position, (card, chip) in enumerate(places)
+        Chip(card_id=card, device_id=chip, position=position, neighbours=neighbours)
+        for position, (card, chip, neighbours) in enumerate(places)
     ]
 
 
@@ -63,18 +64,32 @@ def _chips_of(dcmi: abi.Dcmi, card_id: int) -> range:
         ctypes.byref(mcu_id),
         ctypes.byref(cpu_id),
     )
-    return range(device_id_max.value if result == abi.OK else 0)
+    return numbered(device_id_max.value if result == abi.OK else 0)
 
 
-def serial_of(dcmi: abi.Dcmi, chip: Chip) -> DeviceId | None:
-    """Return the board's serial number; `None` when the chip does not answer or has none."""
+def identity_of(dcmi: abi.Dcmi, chip: Chip) -> DeviceId | None:
+    """Return what a chip is known by; `None` when it does not answer or nothing tells it apart.
+
+    That is its die, written as Huawei's own exporter does: two chips may share a board, and with it
+    a serial number, and some boards have none. A driver that does not tell the die tells the board.
+    """
+    die = abi.DieId()
+    kind = ctypes.c_int(abi.VDIE)
+    result = dcmi.call("dcmi_get_device_die_v2", *chip.place, kind, ctypes.byref(die))
+    if result == abi.OK and any(die.soc_die):
+        return DeviceId("-".join(f"{word:08X}" for word in die.soc_die))
+    serial = serial_of(dcmi, chip) if result in (abi.OK, *abi.UNSUPPORTED) else ""
+    if not serial:
+        LOG.debug("chip_without_identity", card_id=chip.card_id, result=result)
+        return None
+    return DeviceId(f"{serial}-{chip.device_id}" if chip.neighbours else serial)
+
+
+def serial_of(dcmi: abi.Dcmi, chip: Chip) -> str:
+    """Return the board's serial number; empty when it has none."""
     label = abi.ElabelInfo()
     result = dcmi.call("dcmi_get_device_elabel_info", *chip.place, ctypes.byref(label))
-    serial = abi.text_of(label.serial_number) if result == abi.OK else ""
-    if not serial:
-        LOG.debug("chip_without_serial", card_id=chip.card_id, result=result)
-        return None
-    return DeviceId(serial)
+    return abi.text_of(label.serial_number) if result == abi.OK else ""
 
 
 def describe_chip(
@@ -84,14 +99,13 @@ def describe_chip(
     chip = chips[device_id]
     info = _chip_info(dcmi, chip)
     profile = profile_of(Vendor.HUAWEI, abi.text_of(info.npu_name) or abi.text_of(info.chip_name))
-    cpus = _cpu_affinity(dcmi, chip)
     return DeviceFingerprint(
         device_id=device_id,
         vendor=Vendor.HUAWEI,
         model=profile.model,
         index=_index(dcmi, chip),
-        pci_address=_pci_address(dcmi, chip),
-        numa_node=_numa_node(cpus),
+        pci_address=pci_address(dcmi, chip),
+        numa_node=-1,  # DCMI does not say
         vram_bytes=_vram_bytes(dcmi, chip),
         memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
         fp16_gflops=profile.fp16_gflops,
@@ -107,10 +121,10 @@ def describe_chip(
             for peer, other in sorted(chips.items(), key=lambda item: item[0])
             if peer != device_id and _has_hccs(dcmi, chip, other)
         ),
-        serial=device_id,
+        serial=serial_of(dcmi, chip),
         int8_gops=profile.int8_gops,
         matrix_cores=int(info.aicore_cnt),
-        cpu_affinity=cpus,
+        cpu_affinity=_cpu_affinity(dcmi, chip),
         library_version=_version(dcmi, "dcmi_get_dcmi_version"),
         firmware_version=_firmware_version(dcmi, chip),
     )
@@ -129,7 +143,8 @@ def _index(dcmi: abi.Dcmi, chip: Chip) -> int:
     return logic_id.value if result == abi.OK else chip.position
 
 
-def _pci_address(dcmi: abi.Dcmi, chip: Chip) -> str:
+def pci_address(dcmi: abi.Dcmi, chip: Chip) -> str:
+    """Return where a chip is on PCI; empty when it does not answer."""
     pci = abi.PcieInfo()
     if dcmi.call("dcmi_get_device_pcie_info_v2", *chip.place, ctypes.byref(pci)) != abi.OK:
         return ""
@@ -167,15 +182,6 @@ def _cpu_affinity(dcmi: abi.Dcmi, chip: Chip) -> str:
         "dcmi_get_affinity_cpu_info_by_device_id", *chip.place, buffer, ctypes.byref(length)
     )
     return abi.text_of(buffer.value) if result == abi.OK else ""
-
-
-def _numa_node(cpus: str) -> int:
-    """Return the NUMA node of the first CPU near the chip, for DCMI names only CPUs."""
-    first = cpus.replace(",", "-").split("-")[0]
-    if not first.isdecimal():
-        return -1
-    nodes = [path.name for path in (CPUS / f"cpu{first}").glob("node[0-9]*")]
-    return int(nodes[0].removeprefix("node")) if nodes else -1
 
 
 def _has_hccs(dcmi: abi.Dcmi, chip: Chip, other: Chip) -> bool:

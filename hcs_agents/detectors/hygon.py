@@ -9,17 +9,22 @@ from pathlib import Path
 
 import structlog
 
+from hcs_agents.detectors import bounds, pci
 from hcs_agents.detectors.hygon_kfd import KfdTopology
 from hcs_agents.detectors.hygon_smi import RocmSmi
 from hcs_agents.detectors.hygon_source import DcuSource, fingerprint
 from hcs_agents.detectors.polled import Lookout, PolledFaults
-from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryMissingError, Reading
+from hcs_agents.detectors.port import (
+    ActiveFault,
+    DeviceProcess,
+    FaultSignal,
+    LibraryMissingError,
+    Reading,
+)
 from hcs_bus.events import DeviceFingerprint
 from hcs_bus.names import DeviceId, Vendor
 
 LOG = structlog.get_logger()
-
-SYSFS = Path("/sys")
 
 
 class HygonDetector:
@@ -27,7 +32,7 @@ class HygonDetector:
 
     vendor = Vendor.HYGON
 
-    def __init__(self, sysfs: Path = SYSFS) -> None:
+    def __init__(self, sysfs: Path = pci.SYSFS) -> None:
         self._sysfs = sysfs
         self._source: DcuSource | None = None
         self._cards: dict[DeviceId, int] = {}  # those that were seen since `open`
@@ -54,11 +59,16 @@ class HygonDetector:
         self._cards |= present
         found = [source.describe(device_id, present) for device_id in present]
         described = [fingerprint(dcu) for dcu in found if dcu is not None]
-        return tuple(sorted(described, key=lambda device: device.index))
+        completed = [pci.complete(device, self._sysfs) for device in described]
+        return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:
         """Ask the cards that were seen; see the port."""
-        return tuple(self._opened().sample(self._cards))
+        return bounds.readings(self._opened().sample(self._cards))
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """Ask for the processes of the node, and for each what it has of which card."""
+        return bounds.processes(self._opened().processes(self._cards))
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Look at the counters; see the port."""

@@ -20,6 +20,7 @@ LIBRARIES = (
 
 OK = 0
 NOT_SUPPORTED = 2
+INSUFFICIENT_SIZE = 11
 INIT_ERROR = 8  # not initialised, or no driver under it
 MEMORY_VRAM = 0
 COMPONENT_DRIVER = 0
@@ -29,6 +30,7 @@ TEMPERATURE_CURRENT = 0
 CLOCK_SYSTEM, CLOCK_MEMORY = 0, 4
 POWER_SENSOR = 0  # the whole card's
 TEXT_BYTES = 254
+PROCESSES_MAX = 1024  # of the node; the rest is not looked at
 
 BLOCKS = (
     "UMC",
@@ -109,6 +111,18 @@ class WidePcieBandwidth(ctypes.Structure):
     _fields_ = (("transfer_rate", WideFrequencies), ("lanes", ctypes.c_uint32 * 33))
 
 
+class ProcessInfo(ctypes.Structure):
+    """`rsmi_process_info_t`."""
+
+    _fields_ = (
+        ("process_id", ctypes.c_uint32),
+        ("pasid", ctypes.c_uint32),
+        ("vram_usage", ctypes.c_uint64),  # bytes
+        ("sdma_usage", ctypes.c_uint64),
+        ("cu_occupancy", ctypes.c_uint32),
+    )
+
+
 class GpuMetrics(ctypes.Structure):
     """`rsmi_gpu_metrics_t` up to revision 1.3. The older layout ends at 96 bytes: at revision 1.1.
 
@@ -154,6 +168,7 @@ SIZES = {
     WideFrequencies: 280,
     PcieBandwidth: 392,
     WidePcieBandwidth: 416,
+    ProcessInfo: 32,
     GpuMetrics: 120,
 }
 """Bytes of each structure in the vendor's header; of the metrics, up to where they are read."""
@@ -220,6 +235,21 @@ class Rsmi:
         errors = ErrorCount()
         arguments = (ctypes.c_uint32(index), ctypes.c_uint64(1 << place), ctypes.byref(errors))
         return errors if self.call("rsmi_dev_ecc_count_get", *arguments) == OK else None
+
+    def pids(self) -> list[int]:
+        """Return the processes that have the driver open; this list says nothing of memory."""
+        infos = (ProcessInfo * PROCESSES_MAX)()
+        count = ctypes.c_uint32(PROCESSES_MAX)
+        result = self.call("rsmi_compute_process_info_get", infos, ctypes.byref(count))
+        told = result in (OK, INSUFFICIENT_SIZE)
+        return [info.process_id for info in infos[: count.value]] if told else []
+
+    def process_vram_bytes(self, pid: int, index: int) -> int:
+        """Return what a process has of a card; 0 also when it has ended."""
+        info = ProcessInfo()
+        arguments = (ctypes.c_uint32(pid), ctypes.c_uint32(index), ctypes.byref(info))
+        known = self.call("rsmi_compute_process_info_by_device_get", *arguments) == OK
+        return int(info.vram_usage) if known else 0
 
     def metrics(self, index: int) -> GpuMetrics | None:
         """Return the table that a card's firmware keeps; `None` when it keeps none."""

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hcs_agents.detectors.calls import celsius, percent, positive
-from hcs_agents.detectors.hygon_models import PCI_VENDOR
-from hcs_agents.detectors.hygon_pci import PciCard, read
+from hcs_agents.detectors.hygon_pci import DcuCard
 from hcs_agents.detectors.hygon_source import Dcu, identity, pci_address
-from hcs_agents.detectors.port import Counters, LibraryBrokenError, Reading
+from hcs_agents.detectors.pci import VENDORS, read
+from hcs_agents.detectors.port import Counters, DeviceProcess, LibraryBrokenError, Reading
 from hcs_bus.events import DeviceSample
-from hcs_bus.names import DeviceId
+from hcs_bus.names import DeviceId, Vendor
 
 NODES = Path("class/kfd/kfd/topology/nodes")
+PROCESSES = Path("class/kfd/kfd/proc")
 IO_LINK_XGMI = 11
 HEAP_FRAME_BUFFER = (1, 2)  # the part that the host can map, and the rest
 
@@ -51,7 +52,7 @@ class KfdTopology:
         if not properties:
             return None
         address = _address(properties)
-        pci = PciCard(self._sysfs, address)
+        pci = DcuCard(self._sysfs, address)
         generation_max, width_max = pci.link_max()
         return Dcu(
             device_id=device_id,
@@ -94,8 +95,21 @@ class KfdTopology:
         for device_id, node in self.cards().items():
             if device_id in cards:
                 address = _address(_properties(self._node(node)))
-                readings.append(_read_card(device_id, PciCard(self._sysfs, address)))
+                readings.append(_read_card(device_id, DcuCard(self._sysfs, address)))
         return readings
+
+    def processes(self, cards: Mapping[DeviceId, int]) -> list[DeviceProcess]:
+        """Read what each process that has KFD open holds of each card; see `DcuSource`."""
+        found = []
+        for device_id, node in self.cards().items():
+            gpu_id = read(self._node(node) / "gpu_id")
+            for file in (self._sysfs / PROCESSES).glob(f"[0-9]*/vram_{gpu_id}"):
+                used, pid = read(file), file.parent.name
+                if device_id in cards and used.isdecimal() and int(used) and pid.isdecimal():
+                    found.append(
+                        DeviceProcess(device_id=device_id, pid=int(pid), used_bytes=int(used))
+                    )
+        return found
 
     def _found(self) -> dict[DeviceId, int]:
         found = []
@@ -103,7 +117,11 @@ class KfdTopology:
             properties = _properties(directory)
             device_id = identity(properties.get("unique_id", 0))
             is_card = properties.get("simd_count", 0) > 0
-            if is_card and properties.get("vendor_id") == PCI_VENDOR and device_id is not None:
+            if (
+                is_card
+                and properties.get("vendor_id") == VENDORS[Vendor.HYGON]
+                and device_id is not None
+            ):
                 found.append((_address(properties), device_id, int(directory.name)))
         return {device_id: node for _, device_id, node in sorted(found)}
 
@@ -115,7 +133,7 @@ class KfdTopology:
         return read(versions[0]) if versions else ""
 
 
-def _read_card(device_id: DeviceId, pci: PciCard) -> Reading:
+def _read_card(device_id: DeviceId, pci: DcuCard) -> Reading:
     sensors = pci.sensors()
     generation, width = pci.link()
     return Reading(

@@ -3,8 +3,6 @@
 The name that rocm_smi or KFD give may be an internal one, or empty; the id is neither.
 """
 
-PCI_VENDOR = 0x1D94
-
 MODELS = {
     0x55B7: "Z100L",
     0x6210: "K100_AI",

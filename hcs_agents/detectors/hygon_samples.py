@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from hcs_agents.detectors import hygon_abi as abi
 from hcs_agents.detectors.calls import celsius, percent, positive
-from hcs_agents.detectors.hygon_pci import generation_of
+from hcs_agents.detectors.pci import generation_of
 from hcs_agents.detectors.port import Counters, Reading
 from hcs_bus.events import DeviceSample, ThrottleReason
 from hcs_bus.names import DeviceId

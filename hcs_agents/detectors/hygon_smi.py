@@ -7,13 +7,14 @@ from pathlib import Path
 import structlog
 
 from hcs_agents.detectors import hygon_abi as abi
+from hcs_agents.detectors.calls import numbered
 from hcs_agents.detectors.hygon_kfd import KfdTopology
-from hcs_agents.detectors.hygon_models import PCI_VENDOR
-from hcs_agents.detectors.hygon_pci import PciCard
+from hcs_agents.detectors.hygon_pci import DcuCard
 from hcs_agents.detectors.hygon_samples import link_max, read_card
 from hcs_agents.detectors.hygon_source import Dcu, identity, pci_address
-from hcs_agents.detectors.port import LibraryBrokenError, Reading
-from hcs_bus.names import DeviceId
+from hcs_agents.detectors.pci import VENDORS
+from hcs_agents.detectors.port import DeviceProcess, LibraryBrokenError, Reading
+from hcs_bus.names import DeviceId, Vendor
 
 LOG = structlog.get_logger()
 
@@ -46,8 +47,11 @@ class RocmSmi:
         if result != abi.OK:
             raise LibraryBrokenError(f"rsmi_num_monitor_devices: {result}")
         found = {}
-        for index in range(count.value):
-            if self._rsmi.number("rsmi_dev_vendor_id_get", index, ctypes.c_uint16()) != PCI_VENDOR:
+        for index in numbered(count.value):
+            if (
+                self._rsmi.number("rsmi_dev_vendor_id_get", index, ctypes.c_uint16())
+                != VENDORS[Vendor.HYGON]
+            ):
                 continue  # lost, or another vendor's card
             unique_id = self._rsmi.number("rsmi_dev_unique_id_get", index, ctypes.c_uint64())
             device_id = identity(unique_id or 0)
@@ -76,7 +80,7 @@ class RocmSmi:
             serial=rsmi.text("rsmi_dev_serial_number_get", ctypes.c_uint32(index)),
             pcie_generation_max=generation_max,
             pcie_width_max=width_max,
-            cpu_affinity=PciCard(self._sysfs, address).text("local_cpulist"),
+            cpu_affinity=DcuCard(self._sysfs, address).text("local_cpulist"),
             firmware_version=rsmi.text("rsmi_dev_vbios_version_get", ctypes.c_uint32(index)),
             library_version=self._library_version(),
         )
@@ -92,6 +96,19 @@ class RocmSmi:
         by_index = sorted(cards.items(), key=lambda card: card[1])
         readings = [read_card(self._rsmi, device_id, index) for device_id, index in by_index]
         return [reading for reading in readings if reading is not None]
+
+    def processes(self, cards: Mapping[DeviceId, int]) -> list[DeviceProcess]:
+        """Ask of each process and card; see `DcuSource`."""
+        asked = [(pid, *card) for pid in self._rsmi.pids() for card in cards.items()]
+        found = [
+            DeviceProcess(
+                device_id=device_id,
+                pid=pid,
+                used_bytes=self._rsmi.process_vram_bytes(pid, index),
+            )
+            for pid, device_id, index in asked
+        ]
+        return [process for process in found if process.used_bytes]
 
     def _counts(self, index: int) -> dict[str, int] | None:
         if not self._answers(index):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hcs_agents.detectors.hygon_models import model_of
-from hcs_agents.detectors.port import Reading
+from hcs_agents.detectors.port import DeviceProcess, Reading
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
@@ -51,6 +51,9 @@ class DcuSource(Protocol):
 
     def sample(self, cards: Mapping[DeviceId, int]) -> list[Reading]:
         """Return what those of `cards` do now that answer."""
+
+    def processes(self, cards: Mapping[DeviceId, int]) -> list[DeviceProcess]:
+        """Return who holds memory of those of `cards` that answer."""
 
     def close(self) -> None:
         """Give everything back."""

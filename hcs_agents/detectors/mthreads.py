@@ -7,8 +7,11 @@ looked at again and again, and cards that answer no more.
 import contextlib
 import ctypes
 from collections.abc import Iterable
+from pathlib import Path
 
+from hcs_agents.detectors import bounds, pci
 from hcs_agents.detectors import mthreads_abi as abi
+from hcs_agents.detectors.calls import numbered
 from hcs_agents.detectors.mthreads_samples import read_card
 from hcs_agents.detectors.mthreads_scan import (
     Card,
@@ -19,7 +22,13 @@ from hcs_agents.detectors.mthreads_scan import (
     vram_bytes,
 )
 from hcs_agents.detectors.polled import Lookout, PolledFaults
-from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryBrokenError, Reading
+from hcs_agents.detectors.port import (
+    ActiveFault,
+    DeviceProcess,
+    FaultSignal,
+    LibraryBrokenError,
+    Reading,
+)
 from hcs_bus.events import DeviceFingerprint
 from hcs_bus.names import DeviceId, Vendor
 
@@ -29,7 +38,8 @@ class MooreThreadsDetector:
 
     vendor = Vendor.MTHREADS
 
-    def __init__(self) -> None:
+    def __init__(self, sysfs: Path = pci.SYSFS) -> None:
+        self._sysfs = sysfs
         self._mtml: abi.Mtml | None = None
         self._cards: dict[DeviceId, Card] = {}  # those that were seen since `open`
         self._faults = PolledFaults()
@@ -48,14 +58,19 @@ class MooreThreadsDetector:
         found = [describe_card(mtml, d, card, self._cards) for d, card in self._cards.items()]
         # Asked afterwards: a card that went away while it was described is not reported half.
         answering = [device for device in found if self._answers(mtml, device.device_id)]
-        return tuple(sorted(answering, key=lambda device: device.index))
+        completed = [pci.complete(device, self._sysfs) for device in answering]
+        return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:
         """Ask the cards that were seen; see the port."""
         mtml = self._opened()
         by_index = sorted(self._cards.items(), key=lambda card: card[1].index)
         readings = [read_card(mtml, device_id, card) for device_id, card in by_index]
-        return tuple(reading for reading in readings if reading is not None)
+        return bounds.readings(reading for reading in readings if reading is not None)
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """MTML lists none, and its own tools say so; see the port."""
+        return ()
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Look at the counters; see the port."""
@@ -82,7 +97,7 @@ class MooreThreadsDetector:
         if mtml.call("mtmlLibraryCountDevice", mtml.handle, ctypes.byref(count)) != abi.OK:
             raise LibraryBrokenError("mtmlLibraryCountDevice does not answer")
         answering = {c.index for d, c in self._cards.items() if self._answers(mtml, d)}
-        for index in set(range(count.value)) - answering:
+        for index in set(numbered(count.value)) - answering:
             attached = attach(mtml, index)
             if attached is None:
                 continue

@@ -13,10 +13,13 @@ import ctypes
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pynvml
 import structlog
 
+from hcs_agents.detectors import bounds, pci
+from hcs_agents.detectors.calls import numbered
 from hcs_agents.detectors.nvidia_calls import (
     UNSUPPORTED,
     Handle,
@@ -27,8 +30,14 @@ from hcs_agents.detectors.nvidia_calls import (
 )
 from hcs_agents.detectors.nvidia_describe import Versions, describe_card
 from hcs_agents.detectors.nvidia_links import nvlinks
-from hcs_agents.detectors.nvidia_samples import NvidiaSampler
-from hcs_agents.detectors.port import ActiveFault, FaultSignal, Reading, load_library
+from hcs_agents.detectors.nvidia_samples import NvidiaSampler, processes_of
+from hcs_agents.detectors.port import (
+    ActiveFault,
+    DeviceProcess,
+    FaultSignal,
+    Reading,
+    load_library,
+)
 from hcs_agents.fault_catalogue import LOST, RECOVERY, describe
 from hcs_bus.events import DeviceFingerprint, FaultState
 from hcs_bus.names import DeviceId, Severity, Vendor
@@ -58,7 +67,10 @@ class NvidiaDetector:
 
     vendor = Vendor.NVIDIA
 
-    def __init__(self, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, sysfs: Path = pci.SYSFS, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sysfs = sysfs
         self._monotonic_s = monotonic_s
         self._open = False
         self._cards: dict[DeviceId, _Card] = {}  # those that were seen since `open`
@@ -103,7 +115,8 @@ class NvidiaDetector:
                             wires=wires[device_id],
                         )
                     )
-        return tuple(sorted(found, key=lambda device: device.index))
+        completed = [pci.complete(device, self._sysfs) for device in found]
+        return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:
         """Ask each card; see the port."""
@@ -112,7 +125,16 @@ class NvidiaDetector:
             for device_id, card in sorted(self._cards.items(), key=lambda item: item[1].index):
                 with unless_lost():
                     readings.append(self._sampler.read(device_id, card.handle))
-        return tuple(readings)
+        return bounds.readings(readings)
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """Ask each card; see the port."""
+        found = []
+        with wrap_exceptions("processes"):
+            for device_id, card in self._cards.items():
+                with unless_lost():
+                    found += processes_of(device_id, card.handle)
+        return bounds.processes(found)
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Wait on the event set, then look for what NVML does not push; see the port."""
@@ -155,7 +177,7 @@ class NvidiaDetector:
     def _enumerate(self) -> bool:
         """Bring `_cards` up to date; true when there is a card that is not listened to yet."""
         grown = False
-        for index in range(pynvml.nvmlDeviceGetCount()):
+        for index in numbered(pynvml.nvmlDeviceGetCount()):
             with unless_lost():
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
                 device_id = DeviceId(pynvml.nvmlDeviceGetUUID(handle))

@@ -39,7 +39,7 @@ def wrap_exceptions(what: str) -> Iterator[None]:
     """Let what NVML refuses look as the port says."""
     try:
         yield
-    except pynvml.NVMLError as error:
+    except (pynvml.NVMLError, UnicodeDecodeError) as error:
         raise LibraryBrokenError(f"NVML {what}: {error}") from error
 
 
@@ -57,6 +57,8 @@ def told(default: Value, function: Callable[..., Value], *arguments: object) -> 
     """Return what NVML answers, or `default` when it does not tell this."""
     try:
         return function(*arguments)
+    except UnicodeDecodeError:  # a text that is none
+        return default
     except pynvml.NVMLError as error:
         if error.value in ENDS_READING:
             raise

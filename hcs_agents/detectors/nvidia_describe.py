@@ -49,7 +49,7 @@ class Versions:
         """Ask NVML."""
         cuda = told(0, pynvml.nvmlSystemGetCudaDriverVersion)
         return cls(
-            driver=str(pynvml.nvmlSystemGetDriverVersion()),
+            driver=str(told("", pynvml.nvmlSystemGetDriverVersion)),
             library=told("", pynvml.nvmlSystemGetNVMLVersion),
             runtime=f"{cuda // 1000}.{cuda % 1000 // 10}" if cuda else "",
         )
@@ -68,7 +68,7 @@ def describe_card(
     Raises:
         pynvml.NVMLError: the card is lost, or the session is over.
     """
-    name = str(pynvml.nvmlDeviceGetName(handle))
+    name = str(told("", pynvml.nvmlDeviceGetName, handle))
     profile = profile_of(Vendor.NVIDIA, name)
     return DeviceFingerprint(
         device_id=device_id,

@@ -10,8 +10,8 @@ from collections.abc import Hashable
 import pynvml
 
 from hcs_agents.detectors.calls import celsius, percent, positive
-from hcs_agents.detectors.nvidia_calls import Handle, Questions
-from hcs_agents.detectors.port import Counters, Reading
+from hcs_agents.detectors.nvidia_calls import Handle, Questions, told
+from hcs_agents.detectors.port import Counters, DeviceProcess, Reading
 from hcs_bus.events import DeviceSample, ThrottleReason
 from hcs_bus.names import DeviceId
 
@@ -34,6 +34,20 @@ TEMPERATURE = (pynvml.nvmlDeviceGetTemperatureV, pynvml.nvmlDeviceGetTemperature
 CLOCK_REASONS = (
     pynvml.nvmlDeviceGetCurrentClocksEventReasons,
     pynvml.nvmlDeviceGetCurrentClocksThrottleReasons,
+)
+PROCESS_LISTS = (
+    (
+        pynvml.nvmlDeviceGetComputeRunningProcesses_v3,
+        pynvml.nvmlDeviceGetComputeRunningProcesses_v2,
+    ),
+    (
+        pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3,
+        pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2,
+    ),
+    (
+        pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v3,
+        pynvml.nvmlDeviceGetMPSComputeRunningProcesses_v2,
+    ),
 )
 """Newer and older names of the same question."""
 
@@ -88,6 +102,22 @@ class NvidiaSampler:
             ),
             counters=_counters(fields),
         )
+
+
+def processes_of(device_id: DeviceId, handle: Handle) -> list[DeviceProcess]:
+    """Return a card's processes, each once: one that also draws is in two lists.
+
+    Raises:
+        pynvml.NVMLError: the card is lost, or the session is over.
+    """
+    found = {}
+    for names in PROCESS_LISTS:
+        answers = (told(None, name, handle) for name in names)
+        for process in next((answer for answer in answers if answer is not None), ()):
+            found[process.pid] = DeviceProcess(
+                device_id=device_id, pid=process.pid, used_bytes=process.usedGpuMemory
+            )
+    return list(found.values())
 
 
 def _counters(fields: dict[int, int]) -> Counters:

@@ -65,6 +65,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters = Counters()
 
 
+class DeviceProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that the driver sees on a card."""
+
+    device_id: DeviceId
+    pid: int  # as the driver gives it: the node's own number, not a container's
+    used_bytes: int | None = None  # of the card's memory; `None`: the driver does not say
+
+
 class Detector(Protocol):
     """The port; see the module's docstring."""
 
@@ -89,6 +97,13 @@ class Detector(Protocol):
 
     def sample(self) -> tuple[Reading, ...]:
         """Return what the cards that answer do now, by their index; it calls as little as it can.
+
+        Raises:
+            LibraryBrokenError: the library works no more; close, open again later.
+        """
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """Return who is on the cards; nothing where the vendor's library lists no processes.
 
         Raises:
             LibraryBrokenError: the library works no more; close, open again later.

@@ -126,6 +126,12 @@ class QuotaServer:
             if self._path.stat().st_ino == self._inode:  # not yet another agent's
                 self._path.unlink()
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes that have introduced themselves and are connected, as this node counts."""
+        clients = self._clients.values()
+        return frozenset(client.kernel_pid for client in clients if client.introduced)
+
     def state(self) -> list[Quota]:
         """Return what is known of each container and card now, for metrics."""
         return self._containers.state(at_ns=self._clock_ns())

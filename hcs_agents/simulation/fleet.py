@@ -22,8 +22,8 @@ IDENTITIES = uuid.UUID("6f0f4f5e-35a7-5d36-9e0e-0b0c4b1a6a51")
 def default_fleet() -> tuple[Scenario, ...]:
     """Return the nodes."""
     return (
-        _uniform("a100-0", Vendor.NVIDIA, "NVIDIA A100-SXM4-80GB", LinkType.NVLINK, lanes=12),
-        _uniform("a800-0", Vendor.NVIDIA, "NVIDIA A800-SXM4-80GB", LinkType.NVLINK, lanes=8),
+        _uniform("a100-0", Vendor.NVIDIA, "NVIDIA A100-SXM4-80GB", LinkType.NVSWITCH, lanes=12),
+        _uniform("a800-0", Vendor.NVIDIA, "NVIDIA A800-SXM4-80GB", LinkType.NVSWITCH, lanes=8),
         _uniform("ascend-0", Vendor.HUAWEI, "910B3", LinkType.HCCS),
         _mixed("mixed-0"),
         _uniform("hygon-0", Vendor.HYGON, "K100_AI", LinkType.XGMI, pairs=rings(4)),
@@ -97,6 +97,7 @@ def _device(node: str, number: int, vendor: Vendor, model: str) -> SimDevice:
         pci=f"0000:{PCI_BUSES[number]:02x}:00.0",
         numa=number // CARDS_PER_NUMA_NODE,
         vram_bytes=profile_of(vendor, model).vram_bytes,
+        serial=_serial(node, number) if vendor is Vendor.HUAWEI else "",
     )
 
 
@@ -110,4 +111,10 @@ def _identity(node: str, number: int, vendor: Vendor) -> str:
         return f"MLU-{identity}"
     if vendor is Vendor.MTHREADS:
         return str(identity)
-    return f"2102314NMV{identity.int % 10**10:010d}"  # a board's serial number, 20 characters
+    words = (identity.int >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0, 48))
+    return "-".join(f"{word:08X}" for word in words)  # of a die
+
+
+def _serial(node: str, number: int) -> str:
+    identity = uuid.uuid5(IDENTITIES, f"{node}/{number}")
+    return f"2102314NMV{identity.int % 10**10:010d}"  # of a board, 20 characters

@@ -266,7 +266,7 @@ class ScenarioFile:
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         beside.write_text(text, "ascii")
         beside.replace(self.path)
-        if any(device.vendor is Vendor.HYGON for device in written.devices):
+        if written.devices:
             sysfs.write_tree(written, sysfs.tree_of(self.path))
         return written
 

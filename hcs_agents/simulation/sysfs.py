@@ -1,4 +1,4 @@
-"""The part of `/sys` that shows a node's Hygon cards: KFD's topology, and the PCI devices.
+"""The part of `/sys` that shows a node's cards: the PCI devices, and KFD's topology of Hygon's.
 
 The tree stands beside the scenario file and follows it. A new one is made in full, then a symbolic
 link is turned to it, so a reader finds the old or the new one. Files hold what the kernel's hold.
@@ -16,7 +16,13 @@ from hcs_bus.names import LinkType, Vendor
 if TYPE_CHECKING:  # it is the one who calls
     from hcs_agents.simulation.scenario import Scenario, SimDevice
 
-PCI_VENDOR = 0x1D94
+PCI_VENDORS = {
+    Vendor.NVIDIA: 0x10DE,
+    Vendor.HUAWEI: 0x19E5,
+    Vendor.HYGON: 0x1D94,
+    Vendor.CAMBRICON: 0xCABC,
+    Vendor.MTHREADS: 0x1ED5,
+}
 PCI_DEVICES = {"Z100L": 0x55B7, "K100": 0x62B7, "K100_AI": 0x6210, "BW200": 0x6310}
 PCI_CLASS = 0x0B4000  # a co-processor
 PORT_CLASS = 0x060400  # a bridge
@@ -45,11 +51,12 @@ def write_tree(scenario: "Scenario", link: Path) -> None:
     shutil.rmtree(tree, ignore_errors=True)  # of a writer that was killed
     loaded = Vendor.HYGON not in scenario.drivers_down.split()
     (tree / "bus/pci/devices").mkdir(parents=True)
-    for number, device in _present(scenario).items():
-        card = _write_pci(device, tree, port_number=number)
-        if loaded:
-            _write_driver(device, card, monitor=number)
-    if loaded:
+    for number, device in enumerate(scenario.devices):
+        if device.present:
+            card = _write_pci(device, tree, port_number=number)
+            if loaded and device.vendor is Vendor.HYGON:
+                _write_driver(device, card, monitor=number)
+    if loaded and any(device.vendor is Vendor.HYGON for device in scenario.devices):
         _write_nodes(scenario, tree / "class/kfd/kfd/topology/nodes")
         _write(tree / "module/hydcu/version", scenario.hygon_driver)
     turned = link.with_name(f".{link.name}.new")
@@ -61,7 +68,7 @@ def write_tree(scenario: "Scenario", link: Path) -> None:
 
 
 def _present(scenario: "Scenario") -> "dict[int, SimDevice]":
-    """Return the cards that are there by their numbers over the node."""
+    """Return Hygon's cards that are there by their numbers over the node."""
     return {
         number: device
         for number, device in enumerate(scenario.devices)
@@ -121,7 +128,7 @@ def _write_card(device: "SimDevice", node: Path, *, gpu_id: int) -> None:
             "cpu_cores_count": 0,
             "simd_count": SIMDS,
             "mem_banks_count": 1,
-            "vendor_id": PCI_VENDOR,
+            "vendor_id": PCI_VENDORS[Vendor.HYGON],
             "device_id": PCI_DEVICES.get(device.model, 0),
             "location_id": location,
             "domain": int(domain, 16),
@@ -147,7 +154,7 @@ def _write_pci(device: "SimDevice", tree: Path, *, port_number: int) -> Path:
     _write_function(device, slot, kind=PORT_CLASS)
     card = slot / device.pci
     _write_function(device, card, kind=PCI_CLASS)
-    _write(card / "vendor", f"{PCI_VENDOR:#06x}")
+    _write(card / "vendor", f"{PCI_VENDORS[device.vendor]:#06x}")
     _write(card / "device", f"{PCI_DEVICES.get(device.model, 0):#06x}")
     link = tree / "bus/pci/devices" / device.pci
     link.unlink(missing_ok=True)  # two cards at one address: no bus has that, a scenario may

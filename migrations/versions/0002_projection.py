@@ -229,10 +229,12 @@ CREATE TABLE quota_usage (
     refusals bigint NOT NULL,
     processes integer NOT NULL,
     at_ns bigint NOT NULL,
+    enforced boolean NOT NULL,
     seq bigint NOT NULL,
     PRIMARY KEY (pod_uid, container, device_id)
 );
-COMMENT ON TABLE quota_usage IS 'What each container uses of each card, as the interceptor counts.';
+COMMENT ON TABLE quota_usage IS
+    'What each container uses of each card, as the interceptor counts, or the driver (not enforced).';
 
 CREATE TABLE benchmark (
     device_id text NOT NULL,
@@ -507,6 +509,11 @@ WITH granted AS (
     FROM quota_usage u
     JOIN allocation a ON a.pod_uid = u.pod_uid AND a.device_id = u.device_id
     WHERE a.state <> 'released' GROUP BY a.namespace
+), unenforced AS ( -- on whatever card: a grant of another one is no excuse
+    SELECT a.namespace, count(DISTINCT (u.pod_uid, u.container)) AS containers
+    FROM quota_usage u
+    JOIN allocation a ON a.pod_uid = u.pod_uid
+    WHERE a.state <> 'released' AND NOT u.enforced AND u.processes > 0 GROUP BY a.namespace
 ), limited AS (
     SELECT namespace, min(vram_bytes) AS vram_bytes, min(fp16_gflops) AS fp16_gflops
     FROM compute_quota WHERE priorities = '{}' GROUP BY namespace
@@ -520,13 +527,15 @@ SELECT
     coalesce(u.used_bytes, 0) AS vram_used_bytes,
     coalesce(u.refusals, 0) AS refusals,
     coalesce(g.fp16_gflops, 0) / 1000::float8 AS fp16_granted_tflops,
-    l.fp16_gflops / 1000::float8 AS fp16_limit_tflops
+    l.fp16_gflops / 1000::float8 AS fp16_limit_tflops,
+    coalesce(e.containers, 0) AS unenforced_containers
 FROM granted g
 FULL JOIN limited l USING (namespace)
 LEFT JOIN used u USING (namespace)
+LEFT JOIN unenforced e USING (namespace)
 ORDER BY namespace;
 COMMENT ON VIEW team_usage IS
-    'By namespace: what is granted, what of it containers use, and the limit (null: none).';
+    'By namespace: what is granted, what containers use, the limit (null: none), who has no quota.';
 """
 
 # Roles belong to the server, not to the database: another HCS may have made it.

@@ -29,6 +29,7 @@ from tests.support.facts import (
     heartbeat,
     link,
     quota,
+    unenforced,
 )
 from tests.support.folding import Folding
 
@@ -73,6 +74,7 @@ def story() -> Folding:
             allocation(AllocationState.RESERVED, ("GPU-b2", 80, 312), pod="pod-2", node=GPU_NODE),
         ),
         (20, GPU_NODE, quota("GPU-a1", used_gib=11)),
+        (25, GPU_NODE, unenforced("GPU-b2", used_gib=3)),
         (30, NPU_NODE, fault("2102NPU07", "80E18402", vendor=Vendor.HUAWEI)),
         (40, NPU_NODE, fault("2102NPU07", "80E18402", state=FaultState.CLEARED)),
         (41, NodeName("cluster"), FACTS["tick"]),

@@ -7,7 +7,13 @@ import socket
 import threading
 from collections.abc import Iterable
 
-from hcs_agents.detectors.port import ActiveFault, Counters, FaultSignal, Reading
+from hcs_agents.detectors.port import (
+    ActiveFault,
+    Counters,
+    DeviceProcess,
+    FaultSignal,
+    Reading,
+)
 from hcs_agents.worker_nursery import StartedWorker, work
 from hcs_bus.events import DeviceFingerprint, DeviceSample
 from hcs_bus.names import DeviceId, Vendor
@@ -48,6 +54,7 @@ class ScriptedDetector:
         self.vendor = vendor
         self.cards: tuple[DeviceFingerprint, ...] = ()
         self.readings: tuple[Reading, ...] = ()
+        self.on_cards: tuple[DeviceProcess, ...] = ()
         self.signals: queue.Queue[FaultSignal] = queue.Queue()
         self.open_error: Exception | None = None
         self.scan_error: Exception | None = None
@@ -71,6 +78,10 @@ class ScriptedDetector:
     def sample(self) -> tuple[Reading, ...]:
         """Return the readings."""
         return self.readings
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """Return what is on the cards."""
+        return self.on_cards
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Wait for one signal, for a tenth of the time: tests are in a hurry."""

@@ -2,6 +2,8 @@
 
 import itertools
 
+import msgspec
+
 from hcs_bus.envelope import Envelope, Message, decode_envelope, encode_fact
 from hcs_bus.events import (
     Allocation,
@@ -109,6 +111,19 @@ def quota(device_name: str, *, pod: str = "pod-1", used_gib: int = 1) -> Quota:
         peak_bytes=used_gib * GIB,
         refusals=0,
         processes=1,
+    )
+
+
+def unenforced(
+    device_name: str, *, pod: str = "pod-2", used_gib: int = 1, processes: int = 1
+) -> Quota:
+    """Return what processes of a Pod use that no interceptor holds to a quota."""
+    return msgspec.structs.replace(
+        quota(device_name, pod=pod, used_gib=used_gib),
+        container="",
+        quota_bytes=0,
+        processes=processes,
+        enforced=False,
     )
 
 

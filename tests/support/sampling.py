@@ -1,32 +1,30 @@
-"""Sampling simulated cards: a detector in a process of its own, and libraries that lack functions.
+"""Sampling simulated cards: calls into libraries that are counted, that hang, that are missing.
 
 `python -m tests.support.sampling VENDOR [SYSFS]` is the child: as `tests.support.simulated`, with
-one more command, `sample`.
+one more command, `calls`.
 """
 
-import itertools
 import select
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections import Counter
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import msgspec
-import structlog
+import pynvml
 
-from hcs_agents.detectors.port import DetectorError, Reading
+from hcs_agents.detectors.calls import Calls
+from hcs_agents.detectors.huawei_abi import Dcmi
+from hcs_agents.detectors.port import Detector, Reading
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_bus.names import Vendor
 from tests.support import simulated
-from tests.support.simulated import CHECKOUT, LIBRARIES, DetectorProcess
+from tests.support.simulated import LIBRARIES, DetectorProcess
 
 ANSWER_S = 20.0  # far more than any call takes that does not hang
+BLOCKED_S = 0.1  # a call that is not blocked has come back by then
+OF_THREADS = "dcmi_get_fault_event"  # which wait for events beside the sampling
 
-SOURCES = {
-    Vendor.HYGON: "rocm_smi*.c",
-    Vendor.CAMBRICON: "cndev*.c",
-    Vendor.MTHREADS: "mtml*.c",
-}
 WORKING: dict[str, int | str] = {
     "memory_used_bytes": 3 * 1024**3,
     "utilization_percent": 87,
@@ -48,26 +46,17 @@ WORKING: dict[str, int | str] = {
 
 
 class SamplingProcess(DetectorProcess):
-    """A detector in a child process that can also be asked for samples, and for errors."""
+    """A detector in a child process whose calls may hang, fail, and are counted."""
 
-    def __init__(
-        self, vendor: Vendor, env: Mapping[str, str], *, sysfs: Path | None = None
-    ) -> None:
-        roots = [] if sysfs is None else [str(sysfs)]
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.sampling", vendor, *roots],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=dict(env),
-            cwd=CHECKOUT,
-        )
-        self._unread = []
-        self.opened = self._answer()
+    module = "tests.support.sampling"
 
-    def sample(self) -> list[Reading]:
-        """Return what the cards do."""
-        return msgspec.convert(self._ask("sample"), list[Reading])
+    def calls(self) -> Counter[str]:
+        """Return how often each function was called or looked for since this was last asked."""
+        return Counter(self._ask("calls"))
+
+    def open(self) -> None:
+        """Open a detector that is closed."""
+        self._ask("open")
 
     def begin(self, command: str) -> None:
         """Give a command without waiting for its answer."""
@@ -80,10 +69,18 @@ class SamplingProcess(DetectorProcess):
         assert self._child.stdout is not None
         return bool(select.select([self._child.stdout], [], [], timeout_s)[0])
 
+    def is_blocked(self) -> bool:
+        """Say whether the answer to what was begun does not come."""
+        return not self.has_answered(BLOCKED_S)
+
+    def finish(self) -> Any:
+        """Return the answer to what was begun, which has to come now, as it is."""
+        assert self.has_answered(ANSWER_S), "the call never returned"
+        return self._answer()["ok"]
+
     def end(self) -> list[Reading]:
         """Return the answer to `begin("sample")`, which has to come now."""
-        assert self.has_answered(ANSWER_S), "the call never returned"
-        return msgspec.convert(self._answer()["ok"], list[Reading])
+        return msgspec.convert(self.finish(), list[Reading])
 
     def error_of(self, command: str) -> str:
         """Return the name of the error that a command ends in."""
@@ -107,29 +104,47 @@ def drivers_down(file: ScenarioFile, vendors: str) -> None:
     file.update(lambda scenario: msgspec.structs.replace(scenario, drivers_down=vendors))
 
 
-def build_without(vendor: Vendor, directory: Path, *functions: str) -> Path:
-    """Build a vendor's library without some of its functions; return the directory it is in."""
-    sources = sorted((CHECKOUT / "c/sim").glob(SOURCES[vendor]))
-    scenario = [CHECKOUT / "c/sim" / name for name in ("scenario.c", "scenario_parse.c")]
-    renamed = [f"-D{function}=removed_{function}" for function in functions]
-    library = directory / LIBRARIES[vendor]
-    command = ["cc", "-shared", "-fPIC", "-fvisibility=hidden", "-pthread", *renamed]
-    subprocess.run([*command, "-o", library, *sources, *scenario], check=True)
-    return directory
+def without(libraries: Path, target: Path, vendor: Vendor, *functions: str) -> Path:
+    """Make a variant of a library where some functions have other names; return its directory."""
+    content = (libraries / LIBRARIES[vendor]).read_bytes()
+    for function in functions:
+        name, other = f"\0{function}\0".encode(), f"\0{function[:-1]}_\0".encode()
+        assert name in content, f"there is no {function} to leave out"
+        content = content.replace(name, other)
+    (target / LIBRARIES[vendor]).write_bytes(content)
+    return target
 
 
 def _main() -> None:
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    detector = simulated._detector(Vendor(sys.argv[1]), *map(Path, sys.argv[2:]))
-    for line in itertools.chain(["open"], sys.stdin):
-        try:
-            sampling = line.strip() == "sample"
-            result = detector.sample() if sampling else simulated._answer(detector, line)
-            answer: object = {"ok": result}
-        except DetectorError as error:
-            answer = {"error": type(error).__name__, "detail": str(error)}
-        print(msgspec.json.encode(answer).decode(), flush=True)
-    detector.close()
+    calls: list[str] = []
+    look_up, answer = pynvml._nvmlGetFunctionPointer, simulated._answer
+    call_dcmi, call_any = Dcmi.call, Calls.__call__
+
+    def counted_look_up(name: str) -> object:
+        calls.append(name)
+        return look_up(name)
+
+    def counted_dcmi(dcmi: Dcmi, name: str, *arguments: object) -> int:
+        if name != OF_THREADS:
+            calls.append(name)
+        return call_dcmi(dcmi, name, *arguments)
+
+    def counted_any(library: Calls, name: str, *arguments: object) -> int:
+        calls.append(name)
+        return call_any(library, name, *arguments)
+
+    def answer_more(detector: Detector, command: str) -> object:
+        if command.strip() != "calls":
+            return answer(detector, command)
+        counted = list(calls)
+        calls.clear()
+        return counted
+
+    mock.patch.object(pynvml, "_nvmlGetFunctionPointer", counted_look_up).start()
+    mock.patch.object(Dcmi, "call", counted_dcmi).start()
+    mock.patch.object(Calls, "__call__", counted_any).start()
+    mock.patch.object(simulated, "_answer", answer_more).start()
+    simulated._main()
 
 
 if __name__ == "__main__":

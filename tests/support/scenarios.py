@@ -46,7 +46,7 @@ DEVICES = st.builds(
 @st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     """Return a node with up to six cards, links between them, events and faults."""
-    devices = tuple(draw(st.lists(DEVICES, max_size=6)))
+    devices = tuple(draw(st.lists(DEVICES, max_size=6, unique_by=lambda one: one.pci)))
     numbers = range(len(devices))
     pairs = [(a, b) for a in numbers for b in numbers if a < b]
     chosen = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []

@@ -2,7 +2,8 @@
 
 The dynamic linker reads `LD_LIBRARY_PATH` when a process starts, so whatever loads a simulated
 library is a child process. `python -m tests.support.simulated VENDOR [SYSFS]` is that child: one
-command per line on its standard input (`scan`, `wait SECONDS`, `reopen`), one JSON line in answer.
+command per line on its standard input (`scan`, `sample`, `processes`, `wait SECONDS`, `reopen`),
+one JSON line in answer.
 """
 
 import itertools
@@ -22,7 +23,13 @@ from hcs_agents.detectors.huawei import HuaweiDetector
 from hcs_agents.detectors.hygon import HygonDetector
 from hcs_agents.detectors.mthreads import MooreThreadsDetector
 from hcs_agents.detectors.nvidia import NvidiaDetector
-from hcs_agents.detectors.port import Detector, DetectorError, FaultSignal
+from hcs_agents.detectors.port import (
+    Detector,
+    DetectorError,
+    DeviceProcess,
+    FaultSignal,
+    Reading,
+)
 from hcs_agents.simulation.fleet import default_fleet
 from hcs_agents.simulation.scenario import Scenario, SimLink
 from hcs_bus.events import DeviceFingerprint
@@ -93,12 +100,14 @@ def environment(libraries: Path, scenario: Path | None) -> dict[str, str]:
 class DetectorProcess:
     """A detector in a child process; calls raise what the child answers as an error."""
 
+    module = "tests.support.simulated"
+
     def __init__(
         self, vendor: Vendor, env: Mapping[str, str], *, sysfs: Path | None = None
     ) -> None:
         roots = [] if sysfs is None else [str(sysfs)]
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.simulated", vendor, *roots],
+            [sys.executable, "-m", self.module, vendor, *roots],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -122,6 +131,14 @@ class DetectorProcess:
     def scan(self) -> list[DeviceFingerprint]:
         """Return the fingerprint."""
         return msgspec.convert(self._ask("scan"), list[DeviceFingerprint])
+
+    def sample(self) -> list[Reading]:
+        """Return what the cards do."""
+        return msgspec.convert(self._ask("sample"), list[Reading])
+
+    def processes(self) -> list[DeviceProcess]:
+        """Return who is on the cards."""
+        return msgspec.convert(self._ask("processes"), list[DeviceProcess])
 
     def wait(self, timeout_s: float = 0.5) -> list[FaultSignal]:
         """Call `wait_faults` once."""
@@ -164,6 +181,10 @@ def _answer(detector: Detector, command: str) -> object:
             return None
         case ["scan"]:
             return detector.fingerprint()
+        case ["sample"]:
+            return detector.sample()
+        case ["processes"]:
+            return detector.processes()
         case ["wait", timeout_s]:
             return detector.wait_faults(float(timeout_s))
         case ["reopen"]:
@@ -176,15 +197,15 @@ def _answer(detector: Detector, command: str) -> object:
 def _detector(vendor: Vendor, *roots: Path) -> Detector:
     match vendor:
         case Vendor.NVIDIA:
-            return NvidiaDetector()
+            return NvidiaDetector(*roots)
         case Vendor.HUAWEI:
-            return HuaweiDetector()
+            return HuaweiDetector(*roots)
         case Vendor.HYGON:
             return HygonDetector(*roots)
         case Vendor.CAMBRICON:
-            return CambriconDetector()
+            return CambriconDetector(*roots)
         case Vendor.MTHREADS:
-            return MooreThreadsDetector()
+            return MooreThreadsDetector(*roots)
 
 
 def _main() -> None:

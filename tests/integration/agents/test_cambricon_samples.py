@@ -10,7 +10,7 @@ from hcs_agents.detectors.port import Counters, Reading
 from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.events import DeviceSample, ThrottleReason
 from hcs_bus.names import DeviceId, Vendor
-from tests.support.sampling import WORKING, SamplingProcess, build_without, put
+from tests.support.sampling import WORKING, SamplingProcess, put, without
 from tests.support.sampling_contract import SamplingContract
 from tests.support.simulated import environment
 
@@ -79,15 +79,17 @@ def test_a_working_card_is_told_in_the_events_own_units(
 
 
 def test_an_older_library_counts_errors_with_other_functions(
-    file: ScenarioFile, tmp_path: Path
+    libraries: Path, file: ScenarioFile, tmp_path: Path
 ) -> None:
-    old = build_without(Vendor.CAMBRICON, tmp_path, *NEWER)
+    old = without(libraries, tmp_path, Vendor.CAMBRICON, *NEWER)
     with SamplingProcess(Vendor.CAMBRICON, environment(old, file.path)) as detector:
         assert detector.sample()[6] == expected(file)
 
 
-def test_what_the_library_lacks_is_not_told(file: ScenarioFile, tmp_path: Path) -> None:
-    old = build_without(Vendor.CAMBRICON, tmp_path, *NEWER, *OLDER, *OTHERS, *IDENTITY)
+def test_what_the_library_lacks_is_not_told(
+    libraries: Path, file: ScenarioFile, tmp_path: Path
+) -> None:
+    old = without(libraries, tmp_path, Vendor.CAMBRICON, *NEWER, *OLDER, *OTHERS, *IDENTITY)
     with SamplingProcess(Vendor.CAMBRICON, environment(old, file.path)) as detector:
         reading, device = detector.sample()[6], detector.scan()[6]
     card = file.read().devices[6]

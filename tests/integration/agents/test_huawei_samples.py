@@ -10,10 +10,10 @@ import pytest
 from hcs_agents.detectors.port import Counters
 from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import ScenarioFile
+from hcs_agents.simulation.sysfs import tree_of
 from hcs_bus.events import DeviceSample
 from hcs_bus.names import DeviceId, Vendor
-from tests.support.counted import CountedProcess, without
-from tests.support.sampling import drivers_down, put
+from tests.support.sampling import SamplingProcess, drivers_down, put, without
 from tests.support.simulated import environment
 
 MakeNode = Callable[[str], ScenarioFile]
@@ -51,22 +51,23 @@ def node(node_of: MakeNode) -> ScenarioFile:
 def test_a_fingerprint_says_all_that_a_card_is(libraries: Path, node: ScenarioFile) -> None:
     put(node, FIRST, firmware="7.5.0.1.129")
     put(node, SECOND, numa=1, model="910B1")
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         first, second = detector.scan()
-    assert (first.serial, first.firmware_version) == (first.device_id, "7.5.0.1.129")
+    assert (first.serial, first.firmware_version) == ("2102314NMV0219950128", "7.5.0.1.129")
     assert (first.int8_gops, first.matrix_cores) == (492_000, 20)
     assert (second.int8_gops, second.matrix_cores) == (728_000, 24)
     assert (first.driver_version, first.library_version) == ("24.1.0", "24.1.0")
     assert (first.cpu_affinity, second.cpu_affinity) == ("0-47", "48-95")
     assert second.firmware_version == ""  # the scenario gives it none
-    # DCMI tells neither.
-    assert (first.pcie_generation_max, first.pcie_width_max, first.runtime_version) == (0, 0, "")
+    # DCMI tells neither, and this machine's own /sys shows no such card.
+    assert (first.pcie_generation_max, first.pcie_width_max, first.numa_node) == (0, 0, -1)
+    assert first.runtime_version == ""
 
 
 def test_a_fingerprint_stays_the_same_while_the_card_works(
     libraries: Path, node: ScenarioFile
 ) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         idle = detector.scan()
         put(node, FIRST, **WORKING)
         assert detector.scan() == idle
@@ -75,11 +76,81 @@ def test_a_fingerprint_stays_the_same_while_the_card_works(
 def test_a_link_that_goes_down_is_missing_in_the_next_fingerprint(
     libraries: Path, node: ScenarioFile
 ) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         assert [len(device.links) for device in detector.scan()] == [1, 1]
         links = tuple(msgspec.structs.replace(link, up=0) for link in node.read().links)
         node.update(lambda s: msgspec.structs.replace(s, links=links))
         assert [len(device.links) for device in detector.scan()] == [0, 0]
+
+
+TWO_CHIPS = """#include <string.h>
+        int dcmi_init(void) { return 0; }
+        int dcmi_get_card_list(int *n, int *list, int length) {
+            *n = length > 1 ? 2 : 0; list[0] = 0; list[1] = 1; return 0; }
+        int dcmi_get_device_id_in_card(int card, int *max, int *mcu, int *cpu) {
+            *max = 2 - card; *mcu = *cpu = -1; return 0; }
+        int dcmi_get_device_elabel_info(int card, int device, char *out) {
+            (void)device; strcpy(out + 1024, card ? "BOARD-B" : "BOARD-A"); return 0; }
+        """
+
+
+def test_the_chips_of_one_board_are_told_apart_by_their_dies(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("ascend-0")
+    cards = file.read().devices
+    for number in range(8):  # an Ascend 910C has two chips a board
+        put(file, number, serial=f"2102314NMV000000000{number // 2}", utilization_percent=number)
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, file.path)) as detector:
+        devices, readings = detector.scan(), detector.sample()
+    assert [device.device_id for device in devices] == [card.id for card in cards]
+    assert [device.index for device in devices] == list(range(8))
+    assert [device.serial[-1] for device in devices] == ["0", "0", "1", "1", "2", "2", "3", "3"]
+    assert [reading.sample.utilization_percent for reading in readings] == list(range(8))
+
+
+def test_a_driver_that_tells_no_die_tells_the_board_and_the_chips_number(tmp_path: Path) -> None:
+    source = tmp_path / "two.c"
+    source.write_text(TWO_CHIPS)
+    library = str(tmp_path / "libdcmi.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, str(source)], check=True)
+    with SamplingProcess(Vendor.HUAWEI, environment(tmp_path, None)) as detector:
+        devices = detector.scan()
+    assert [device.device_id for device in devices] == ["BOARD-A-0", "BOARD-A-1", "BOARD-B"]
+    assert [device.serial for device in devices] == ["BOARD-A", "BOARD-A", "BOARD-B"]
+
+
+def test_a_chip_that_does_not_tell_its_die_for_now_is_not_mistaken_for_another(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "busy.c"
+    source.write_text(
+        TWO_CHIPS
+        + """int dcmi_get_device_die_v2(int card, int device, int type, unsigned *die) {
+            for (int i = 0; i < 5; i++) die[i] = card + 1;
+            return type == 1 && device == 0 ? 0 : -8020; /* DCMI_ERR_CODE_DEVICE_NOT_READY */ }
+        """
+    )
+    library = str(tmp_path / "libdcmi.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, str(source)], check=True)
+    with SamplingProcess(Vendor.HUAWEI, environment(tmp_path, None)) as detector:
+        ids = [device.device_id for device in detector.scan()]
+    assert ids == ["-".join([word] * 5) for word in ("00000001", "00000002")]
+
+
+def test_the_kernel_tells_of_the_pcie_link_what_dcmi_does_not(
+    libraries: Path, node: ScenarioFile
+) -> None:
+    put(node, FIRST, numa=1, pcie_generation_max=5, pcie_width_max=8, pcie_generation=3)
+    env = environment(libraries, node.path)
+    with SamplingProcess(Vendor.HUAWEI, env, sysfs=tree_of(node.path)) as detector:
+        device = detector.scan()[0]
+        assert (device.pcie_generation_max, device.pcie_width_max) == (5, 8)
+        assert (device.numa_node, device.cpu_affinity) == (1, "48-95")
+        for width in (16, 4, 16):
+            put(node, FIRST, pcie_width=width)
+            sample = detector.sample()[0].sample
+            assert (sample.pcie_generation, sample.pcie_width) == (3, width)
 
 
 # --- Samples -------------------------------------------------------------------------------------
@@ -87,7 +158,7 @@ def test_a_link_that_goes_down_is_missing_in_the_next_fingerprint(
 
 def test_a_sample_says_all_that_a_card_does(libraries: Path, node: ScenarioFile) -> None:
     put(node, FIRST, **WORKING)
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         first, second = detector.sample()
     cards = node.read().devices
     assert first.sample == DeviceSample(
@@ -100,7 +171,7 @@ def test_a_sample_says_all_that_a_card_does(libraries: Path, node: ScenarioFile)
         memory_temperature_celsius=83,
         core_clock_mhz=1_215,
         memory_clock_mhz=1_593,
-    )  # nothing of the PCIe link, and no reason for a low clock: DCMI tells neither
+    )  # nothing of the PCIe link: without a /sys; no reason for a low clock: DCMI tells none
     assert first.counters == Counters(
         ecc_corrected=5_000, ecc_uncorrected=2, pcie_replays=19, link_errors=2**40 + 3
     )
@@ -111,7 +182,7 @@ def test_a_sample_says_all_that_a_card_does(libraries: Path, node: ScenarioFile)
 
 
 def test_what_changes_is_seen_by_the_next_sample(libraries: Path, node: ScenarioFile) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         assert detector.sample()[0].sample.temperature_celsius == 35
         put(node, FIRST, temperature_c=93, ecc_uncorrected=7, core_clock_mhz=800)
         after = detector.sample()[0]
@@ -124,8 +195,9 @@ def test_what_changes_is_seen_by_the_next_sample(libraries: Path, node: Scenario
 
 def test_a_lost_card_is_left_out_until_it_is_back(libraries: Path, node: ScenarioFile) -> None:
     ids = [device.id for device in node.read().devices]
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         node.update(lambda s: operations.pull(s, FIRST))
+        detector.sample()
         detector.calls()
         assert [reading.sample.device_id for reading in detector.sample()] == [ids[SECOND]]
         assert detector.calls().total() == 1 + 8  # what is gone is asked nothing more
@@ -137,13 +209,14 @@ def test_a_lost_card_is_left_out_until_it_is_back(libraries: Path, node: Scenari
 
 def test_a_card_without_links_counts_no_link_errors(libraries: Path, node: ScenarioFile) -> None:
     node.update(lambda s: msgspec.structs.replace(s, links=()))
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         assert {reading.counters.link_errors for reading in detector.sample()} == {None}
 
 
 def test_a_sample_takes_eight_calls_a_card(libraries: Path, node: ScenarioFile) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
-        detector.calls()
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+        detector.sample()
+        assert detector.calls()["dcmi_get_device_pcie_info_v2"] == 2  # once, to find it in /sys
         detector.sample()
         assert detector.calls().total() == 2 * 8
 
@@ -160,7 +233,7 @@ def test_what_the_driver_lacks_is_unknown_and_asked_for_once(
     )
     older = without(libraries, tmp_path, Vendor.HUAWEI, *missing)
     put(node, FIRST, **WORKING, firmware="7.5.0.1.129")
-    with CountedProcess(Vendor.HUAWEI, environment(older, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(older, node.path)) as detector:
         device = detector.scan()[0]
         assert (device.library_version, device.firmware_version) == ("", "")
         assert device.driver_version == "24.1.0"
@@ -201,7 +274,7 @@ def test_what_no_sensor_can_say_is_left_out(tmp_path: Path) -> None:
     )
     library = str(tmp_path / "libdcmi.so")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, str(source)], check=True)
-    with CountedProcess(Vendor.HUAWEI, environment(tmp_path, None)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(tmp_path, None)) as detector:
         (reading,) = detector.sample()
     assert reading.sample == DeviceSample(device_id=DeviceId("SERIAL-1"))
     assert reading.counters == Counters(ecc_corrected=0x01010101, ecc_uncorrected=0x01010101)
@@ -213,7 +286,7 @@ def test_what_no_sensor_can_say_is_left_out(tmp_path: Path) -> None:
 def test_a_driver_that_goes_away_breaks_the_library_until_it_is_opened_anew(
     libraries: Path, node: ScenarioFile
 ) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         drivers_down(node, "huawei")
         for command in ("sample", "scan", "wait 0.1", "reopen"):
             assert detector.error_of(command) == "LibraryBrokenError"
@@ -225,7 +298,7 @@ def test_a_driver_that_goes_away_breaks_the_library_until_it_is_opened_anew(
 
 
 def test_a_library_does_not_outlive_its_driver(libraries: Path, node: ScenarioFile) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         drivers_down(node, "huawei")
         assert detector.error_of("sample") == "LibraryBrokenError"
         drivers_down(node, "")
@@ -235,7 +308,7 @@ def test_a_library_does_not_outlive_its_driver(libraries: Path, node: ScenarioFi
 
 
 def test_a_driver_that_goes_away_loses_no_card(libraries: Path, node: ScenarioFile) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         drivers_down(node, "huawei")
         assert detector.error_of("wait 0.1") == "LibraryBrokenError"
         drivers_down(node, "")
@@ -247,7 +320,7 @@ def test_a_driver_that_goes_away_loses_no_card(libraries: Path, node: ScenarioFi
 def test_a_call_about_a_hanging_card_returns_when_the_hang_ends(
     command: str, libraries: Path, node: ScenarioFile
 ) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
         put(node, SECOND, hangs=1)
         detector.begin(command)
         assert detector.is_blocked()
@@ -263,6 +336,6 @@ def test_a_call_about_a_hanging_card_returns_when_the_hang_ends(
 def test_a_hanging_card_does_not_keep_the_detector_from_closing(
     libraries: Path, node: ScenarioFile
 ) -> None:
-    with CountedProcess(Vendor.HUAWEI, environment(libraries, node.path)):
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)):
         put(node, SECOND, hangs=1)  # its thread is in the driver, waiting for events
     # Leaving the block has waited for the process, which closes its detector before it ends.

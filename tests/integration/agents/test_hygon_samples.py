@@ -13,7 +13,7 @@ from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_agents.simulation.sysfs import tree_of
 from hcs_bus.events import DeviceSample, ThrottleReason
 from hcs_bus.names import DeviceId, Vendor
-from tests.support.sampling import WORKING, SamplingProcess, build_without, drivers_down, put
+from tests.support.sampling import WORKING, SamplingProcess, drivers_down, put, without
 from tests.support.sampling_contract import SamplingContract
 from tests.support.simulated import environment
 
@@ -78,9 +78,9 @@ def test_a_working_card_is_told_in_the_events_own_units(
 
 
 def test_without_the_table_the_same_is_asked_for_one_by_one(
-    file: ScenarioFile, tmp_path: Path
+    libraries: Path, file: ScenarioFile, tmp_path: Path
 ) -> None:
-    old = build_without(Vendor.HYGON, tmp_path, TABLE)
+    old = without(libraries, tmp_path, Vendor.HYGON, TABLE)
     with SamplingProcess(Vendor.HYGON, environment(old, file.path)) as detector:
         assert detector.sample()[6] == expected(file, power_watts=312.5, throttle_reasons=())
         put(file, 6, core_clock_mhz=1_400, pcie_generation=4, pcie_width=16)  # one level alone
@@ -94,11 +94,13 @@ def test_a_table_with_nonsense_in_it_is_not_believed(file: ScenarioFile, librari
         assert detector.sample()[6].sample.temperature_celsius == -4
 
 
-def test_what_the_library_lacks_is_not_told(file: ScenarioFile, tmp_path: Path) -> None:
+def test_what_the_library_lacks_is_not_told(
+    libraries: Path, file: ScenarioFile, tmp_path: Path
+) -> None:
     lacking = (*ONE_BY_ONE, TABLE, "rsmi_dev_pci_replay_counter_get", "rsmi_dev_ecc_count_get")
     texts = ("serial_number_get", "vbios_version_get")
     functions = (*lacking, *(f"rsmi_dev_{name}" for name in texts), "rsmi_version_get")
-    old = build_without(Vendor.HYGON, tmp_path, *functions)
+    old = without(libraries, tmp_path, Vendor.HYGON, *functions)
     with SamplingProcess(Vendor.HYGON, environment(old, file.path)) as detector:
         reading, device = detector.sample()[6], detector.scan()[6]
     card = file.read().devices[6]
@@ -110,9 +112,9 @@ def test_what_the_library_lacks_is_not_told(file: ScenarioFile, tmp_path: Path) 
 
 
 def test_without_even_the_memory_in_use_a_card_that_answers_is_told_of(
-    file: ScenarioFile, tmp_path: Path
+    libraries: Path, file: ScenarioFile, tmp_path: Path
 ) -> None:
-    old = build_without(Vendor.HYGON, tmp_path, "rsmi_dev_memory_usage_get")
+    old = without(libraries, tmp_path, Vendor.HYGON, "rsmi_dev_memory_usage_get")
     file.update(lambda s: operations.pull(s, 0))
     with SamplingProcess(Vendor.HYGON, environment(old, file.path)) as detector:
         samples = [reading.sample for reading in detector.sample()]

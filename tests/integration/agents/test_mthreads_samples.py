@@ -11,7 +11,7 @@ from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.events import DeviceSample
 from hcs_bus.names import DeviceId, Vendor
-from tests.support.sampling import WORKING, SamplingProcess, build_without, put
+from tests.support.sampling import WORKING, SamplingProcess, put, without
 from tests.support.sampling_contract import SamplingContract
 from tests.support.simulated import environment
 
@@ -70,10 +70,10 @@ def test_a_working_card_is_told_in_the_events_own_units(
 
 @pytest.mark.parametrize("without_gpu", ["mtmlDeviceInitGpu", "mtmlGpuGetUtilization"])
 def test_what_the_library_lacks_is_not_told(
-    without_gpu: str, file: ScenarioFile, tmp_path: Path
+    without_gpu: str, libraries: Path, file: ScenarioFile, tmp_path: Path
 ) -> None:
     gpu = (without_gpu, "mtmlGpuGetTemperature", "mtmlGpuGetClock")
-    old = build_without(Vendor.MTHREADS, tmp_path, *gpu, *NUMBERS, *IDENTITY)
+    old = without(libraries, tmp_path, Vendor.MTHREADS, *gpu, *NUMBERS, *IDENTITY)
     with SamplingProcess(Vendor.MTHREADS, environment(old, file.path)) as detector:
         reading, device = detector.sample()[6], detector.scan()[6]
     card = file.read().devices[6]
@@ -86,9 +86,9 @@ def test_what_the_library_lacks_is_not_told(
 
 
 def test_without_even_the_memory_in_use_a_card_that_answers_is_told_of(
-    file: ScenarioFile, tmp_path: Path
+    libraries: Path, file: ScenarioFile, tmp_path: Path
 ) -> None:
-    old = build_without(Vendor.MTHREADS, tmp_path, "mtmlMemoryGetUsed")
+    old = without(libraries, tmp_path, Vendor.MTHREADS, "mtmlMemoryGetUsed")
     file.update(lambda s: operations.pull(s, 0))
     with SamplingProcess(Vendor.MTHREADS, environment(old, file.path)) as detector:
         samples = [reading.sample for reading in detector.sample()]

@@ -16,8 +16,7 @@ from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile, SimLink
 from hcs_bus.events import DeviceSample, Link, ThrottleReason
 from hcs_bus.names import DeviceId, LinkType, Vendor
-from tests.support.counted import CountedProcess, without
-from tests.support.sampling import drivers_down, put
+from tests.support.sampling import SamplingProcess, drivers_down, put, without
 from tests.support.simulated import CHECKOUT, environment
 
 MakeNode = Callable[[str], ScenarioFile]
@@ -57,7 +56,7 @@ def with_links(scenario: Scenario, *links: SimLink) -> Scenario:
 def test_a_fingerprint_says_all_that_a_card_is(libraries: Path, node: ScenarioFile) -> None:
     put(node, 0, serial="1652021000042", firmware="92.00.45.00.03")
     put(node, 1, numa=1, pcie_generation_max=5, pcie_width_max=8)
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         first, second = detector.scan()
     assert (first.serial, first.firmware_version) == ("1652021000042", "92.00.45.00.03")
     assert (first.int8_gops, first.matrix_cores) == (624_000, 432)
@@ -73,7 +72,7 @@ def test_a_fingerprint_says_all_that_a_card_is(libraries: Path, node: ScenarioFi
 def test_a_fingerprint_stays_the_same_while_the_card_works(
     libraries: Path, node: ScenarioFile
 ) -> None:
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         idle = detector.scan()
         put(node, 0, **WORKING)
         assert detector.scan() == idle
@@ -95,7 +94,7 @@ def test_tensor_cores_are_as_many_as_the_data_sheet_says(
     model: str, matrix_cores: int, libraries: Path, node: ScenarioFile
 ) -> None:
     put(node, 0, model=model)
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         assert detector.scan()[0].matrix_cores == matrix_cores
 
 
@@ -106,7 +105,7 @@ def test_cards_on_switches_reach_each_other_and_nobody_else(
     wires = [SimLink(a=n, b=n + 1, type=LinkType.NVSWITCH, lanes=6) for n in range(3)]
     cable = SimLink(a=6, b=7, type=LinkType.NVLINK, lanes=4)
     file.update(lambda s: with_links(s, *wires, cable))
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, file.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, file.path)) as detector:
         devices = detector.scan()
         ids = [device.device_id for device in devices]
         for number in range(4):
@@ -127,7 +126,7 @@ def test_a_link_that_goes_down_is_missing_in_the_next_fingerprint(
     wires = [SimLink(a=n, b=n + 1, type=LinkType.NVSWITCH, lanes=6) for n in range(2)]
     cable = SimLink(a=6, b=7, type=LinkType.NVLINK, lanes=4)
     file.update(lambda s: with_links(s, *wires, cable))
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, file.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, file.path)) as detector:
         assert [len(device.links) for device in detector.scan()] == [2, 2, 2, 0, 0, 0, 1, 1]
         down = [msgspec.structs.replace(link, up=0) for link in (wires[0], cable)]
         file.update(lambda s: with_links(s, down[0], wires[1], down[1]))
@@ -139,7 +138,7 @@ def test_a_link_that_goes_down_is_missing_in_the_next_fingerprint(
 
 def test_a_sample_says_all_that_a_card_does(libraries: Path, node: ScenarioFile) -> None:
     put(node, 0, **WORKING)
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         first, second = detector.sample()
     cards = node.read().devices
     assert first.sample == DeviceSample(
@@ -169,7 +168,7 @@ def test_a_sample_says_all_that_a_card_does(libraries: Path, node: ScenarioFile)
 
 
 def test_what_changes_is_seen_by_the_next_sample(libraries: Path, node: ScenarioFile) -> None:
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         before = detector.sample()[0]
         assert (before.sample.temperature_celsius, before.sample.pcie_width) == (35, 16)
         put(node, 0, temperature_c=93, ecc_corrected=7, pcie_width=4, throttle="thermal")
@@ -188,7 +187,7 @@ def test_reasons_for_low_clocks_are_told_apart(
     reason: ThrottleReason, libraries: Path, node: ScenarioFile
 ) -> None:
     put(node, 0, throttle=str(reason), utilization_percent=50)
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         throttled, idle = detector.sample()
     assert throttled.sample.throttle_reasons == (reason,)
     assert idle.sample.throttle_reasons == ()  # that nothing runs is no reason
@@ -196,7 +195,7 @@ def test_reasons_for_low_clocks_are_told_apart(
 
 def test_a_lost_card_is_left_out_until_it_is_back(libraries: Path, node: ScenarioFile) -> None:
     ids = [device.id for device in node.read().devices]
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         node.update(lambda s: operations.pull(s, 0))
         detector.calls()
         assert [reading.sample.device_id for reading in detector.sample()] == [ids[1]]
@@ -207,12 +206,12 @@ def test_a_lost_card_is_left_out_until_it_is_back(libraries: Path, node: Scenari
 
 def test_a_card_without_links_counts_no_link_errors(libraries: Path, node: ScenarioFile) -> None:
     node.update(with_links)
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         assert {reading.counters.link_errors for reading in detector.sample()} == {None}
 
 
 def test_a_sample_takes_ten_calls_a_card(libraries: Path, node: ScenarioFile) -> None:
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         detector.calls()
         detector.sample()
         assert detector.calls().total() == 2 * 10
@@ -235,7 +234,7 @@ def test_what_the_driver_lacks_is_unknown_and_looked_for_once(
     )
     older = without(libraries, tmp_path, Vendor.NVIDIA, *missing)
     put(node, 0, **WORKING, firmware="92.00.45.00.03")
-    with CountedProcess(Vendor.NVIDIA, environment(older, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(older, node.path)) as detector:
         device = detector.scan()[0]
         assert (device.firmware_version, device.matrix_cores) == ("", 0)
         assert (device.pcie_generation_max, device.pcie_width_max) == (0, 16)
@@ -261,7 +260,7 @@ def test_older_names_serve_where_the_newer_ones_are_missing(
     newer = ("nvmlDeviceGetTemperatureV", "nvmlDeviceGetCurrentClocksEventReasons")
     older = without(libraries, tmp_path, Vendor.NVIDIA, *newer)
     put(node, 0, **WORKING)
-    with CountedProcess(Vendor.NVIDIA, environment(older, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(older, node.path)) as detector:
         sample = detector.sample()[0].sample
         assert (sample.temperature_celsius, sample.throttle_reasons) == (
             71,
@@ -278,7 +277,7 @@ def test_older_names_serve_where_the_newer_ones_are_missing(
 def test_a_driver_that_goes_away_breaks_the_session_until_it_is_opened_anew(
     libraries: Path, node: ScenarioFile
 ) -> None:
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         drivers_down(node, "huawei nvidia")
         for command in ("sample", "scan", "wait 0.1", "reopen"):
             assert detector.error_of(command) == "LibraryBrokenError"
@@ -290,7 +289,7 @@ def test_a_driver_that_goes_away_breaks_the_session_until_it_is_opened_anew(
 
 
 def test_a_session_does_not_outlive_its_driver(libraries: Path, node: ScenarioFile) -> None:
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         drivers_down(node, "nvidia")
         assert detector.error_of("sample") == "LibraryBrokenError"
         drivers_down(node, "")
@@ -301,7 +300,7 @@ def test_a_session_does_not_outlive_its_driver(libraries: Path, node: ScenarioFi
 
 def test_the_driver_of_another_vendor_is_no_concern(libraries: Path, node: ScenarioFile) -> None:
     drivers_down(node, "huawei")
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         assert len(detector.sample()) == 2
 
 
@@ -309,7 +308,7 @@ def test_the_driver_of_another_vendor_is_no_concern(libraries: Path, node: Scena
 def test_a_call_about_a_hanging_card_returns_when_the_hang_ends(
     command: str, libraries: Path, node: ScenarioFile
 ) -> None:
-    with CountedProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
+    with SamplingProcess(Vendor.NVIDIA, environment(libraries, node.path)) as detector:
         put(node, 1, hangs=1)
         detector.begin(command)
         assert detector.is_blocked()

@@ -15,7 +15,13 @@ from pathlib import Path
 import pytest
 
 from hcs_agents import worker
-from hcs_agents.detectors.port import ActiveFault, FaultSignal, LibraryMissingError, Reading
+from hcs_agents.detectors.port import (
+    ActiveFault,
+    DeviceProcess,
+    FaultSignal,
+    LibraryMissingError,
+    Reading,
+)
 from hcs_agents.worker import Failure, FailureKind, Observation, Recovery, WorkerKeeper
 from hcs_agents.worker_frames import Faults, Mistake, Order, Sampled, Scan
 from hcs_agents.worker_nursery import Nursery, NurseryError
@@ -58,6 +64,10 @@ class FolderDetector:
         """Return its reading."""
         self._misbehave("sample")
         return (reading_of(0),)
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """Return nothing."""
+        return ()
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Return what `open` was given."""

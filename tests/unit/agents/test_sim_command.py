@@ -195,7 +195,7 @@ def test_a_link_goes_down_and_both_ends_count_its_errors(fleet: Path) -> None:
         "node": "a100-0",
         "a": 0,
         "b": 1,
-        "type": "nvlink",
+        "type": "nvswitch",
         "up": False,
     }
     scenario = read(fleet, "a100-0")

@@ -7,13 +7,24 @@ import pytest
 
 from hcs_agents.detectors.port import (
     ActiveFault,
+    DeviceProcess,
     FaultSignal,
     LibraryBrokenError,
     LibraryMissingError,
     Reading,
 )
 from hcs_agents.watcher import DetectorWatcher, next_multiple
-from hcs_agents.worker_frames import Doing, Faults, Frame, Mistake, Operation, Order, Sampled, Scan
+from hcs_agents.worker_frames import (
+    Doing,
+    Faults,
+    Frame,
+    Mistake,
+    OnCards,
+    Operation,
+    Order,
+    Sampled,
+    Scan,
+)
 from hcs_bus.events import DetectorState, FaultState
 from hcs_bus.names import DeviceId
 from tests.support.detectors import ScriptedDetector, fingerprint_of, reading_of
@@ -72,7 +83,14 @@ def test_each_call_is_told_before_it_is_made() -> None:
     said: list[Operation] = []
     detector.between = lambda _number: said.append(Operation.WAIT)
     frames = watch(detector, waits=1)
-    assert doings(frames) == ["open", "scan", "sample", "wait for faults", "close"]
+    assert doings(frames) == [
+        "open",
+        "scan",
+        "sample",
+        "list processes",
+        "wait for faults",
+        "close",
+    ]
     assert isinstance(frames[0], Doing), "a hanging open is not blamed on the start"
     assert (detector.opened, detector.closed) == (1, 1)
     assert detector.active == (ACTIVE,)
@@ -182,3 +200,18 @@ def test_an_agent_that_is_gone_ends_the_watch_and_closes_the_library() -> None:
     with pytest.raises(BrokenPipeError):
         watcher.run()
     assert detector.closed == 1
+
+
+def test_processes_are_listed_with_each_sample_and_nobody_is_told_of_once() -> None:
+    detector = ClockedDetector()
+    process = DeviceProcess(device_id=DeviceId("card-0"), pid=7, used_bytes=5)
+
+    def come_and_go(number: int) -> None:
+        detector.on_cards = (process,) if 50 < number < 100 else ()
+
+    detector.between = come_and_go
+    said = watch(detector, waits=200)
+    lists = [frame.processes for frame in said if isinstance(frame, OnCards)]
+    assert len(lists) < doings(said).count(Operation.PROCESSES)
+    assert (lists[0], lists[-1]) == ((), ()), "a worker before this one may have told of somebody"
+    assert set(lists[1:-1]) == {(process,)}

@@ -1,0 +1,121 @@
+/* What the simulated libcuda.so.1 has of streams, events, graphs and launches: card_work.h behind
+ * the driver's own names. A function's handle is whatever the program passes. */
+#include "card_work.h"
+#include "cuda.h"
+
+static const struct hcs_sim_device *card(void) { return hcs_cuda_current_card(); }
+
+/* A call on the current context's card. */
+#define ON_CARD(CALL)                                                                              \
+    CUresult current = hcs_cuda_check_current();                                                   \
+    return current == CUDA_SUCCESS ? (CALL) : current
+
+/* The form of a function whose NULL means the stream of the calling thread. */
+static void *own(void *stream) { return stream == NULL ? HCS_SIM_STREAM_PER_THREAD : stream; }
+
+static uint64_t product(unsigned x, unsigned y, unsigned z) { return (uint64_t)x * y * z; }
+
+HCS_EXPORT CUresult cuStreamCreate(void **stream, unsigned flags) {
+    (void)flags;
+    ON_CARD(hcs_sim_stream_create(stream));
+}
+HCS_EXPORT CUresult cuStreamDestroy_v2(void *stream) { return hcs_sim_stream_destroy(stream); }
+HCS_EXPORT CUresult cuStreamQuery(void *stream) { ON_CARD(hcs_sim_stream_query(card(), stream)); }
+HCS_EXPORT CUresult cuStreamSynchronize(void *stream) {
+    ON_CARD(hcs_sim_stream_wait(card(), stream));
+}
+HCS_EXPORT CUresult cuCtxSynchronize(void) { ON_CARD((hcs_sim_card_wait(card()), CUDA_SUCCESS)); }
+
+HCS_EXPORT CUresult cuEventCreate(void **event, unsigned flags) {
+    (void)flags;
+    ON_CARD(hcs_sim_event_create(event));
+}
+HCS_EXPORT CUresult cuEventDestroy_v2(void *event) { return hcs_sim_event_destroy(event); }
+HCS_EXPORT CUresult cuEventRecord(void *event, void *stream) {
+    ON_CARD(hcs_sim_event_record(card(), event, stream));
+}
+HCS_EXPORT CUresult cuEventQuery(void *event) { return hcs_sim_event_query(event); }
+HCS_EXPORT CUresult cuEventSynchronize(void *event) { return hcs_sim_event_wait(event); }
+HCS_EXPORT CUresult cuEventElapsedTime(float *milliseconds, void *start, void *end) {
+    return hcs_sim_event_elapsed(milliseconds, start, end);
+}
+
+HCS_EXPORT CUresult cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y,
+                                   unsigned grid_z, unsigned block_x, unsigned block_y,
+                                   unsigned block_z, unsigned shared_bytes, void *stream,
+                                   void **parameters, void **extra) {
+    (void)function, (void)block_x, (void)block_y, (void)block_z;
+    (void)shared_bytes, (void)parameters, (void)extra;
+    ON_CARD(hcs_sim_kernel_launch(card(), stream, product(grid_x, grid_y, grid_z)));
+}
+
+HCS_EXPORT CUresult cuLaunchKernel_ptsz(void *function, unsigned grid_x, unsigned grid_y,
+                                        unsigned grid_z, unsigned block_x, unsigned block_y,
+                                        unsigned block_z, unsigned shared_bytes, void *stream,
+                                        void **parameters, void **extra) {
+    return cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z,
+                          shared_bytes, own(stream), parameters, extra);
+}
+
+HCS_EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, void *function,
+                                     void **parameters, void **extra) {
+    if (config == NULL) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    return cuLaunchKernel(function, config->gridDimX, config->gridDimY, config->gridDimZ,
+                          config->blockDimX, config->blockDimY, config->blockDimZ,
+                          config->sharedMemBytes, config->hStream, parameters, extra);
+}
+
+HCS_EXPORT CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, void *function,
+                                          void **parameters, void **extra) {
+    if (config == NULL) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    CUlaunchConfig owned = *config;
+    owned.hStream = own(owned.hStream);
+    return cuLaunchKernelEx(&owned, function, parameters, extra);
+}
+
+HCS_EXPORT CUresult cuLaunchCooperativeKernel(void *function, unsigned grid_x, unsigned grid_y,
+                                              unsigned grid_z, unsigned block_x, unsigned block_y,
+                                              unsigned block_z, unsigned shared_bytes,
+                                              void *stream, void **parameters) {
+    return cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z,
+                          shared_bytes, stream, parameters, NULL);
+}
+
+HCS_EXPORT CUresult cuLaunchCooperativeKernel_ptsz(void *function, unsigned grid_x,
+                                                   unsigned grid_y, unsigned grid_z,
+                                                   unsigned block_x, unsigned block_y,
+                                                   unsigned block_z, unsigned shared_bytes,
+                                                   void *stream, void **parameters) {
+    return cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z,
+                          shared_bytes, own(stream), parameters, NULL);
+}
+
+HCS_EXPORT CUresult cuStreamBeginCapture_v2(void *stream, int mode) {
+    ON_CARD(hcs_sim_capture_begin(card(), stream, mode));
+}
+HCS_EXPORT CUresult cuStreamEndCapture(void *stream, void **graph) {
+    ON_CARD(hcs_sim_capture_end(card(), stream, graph));
+}
+HCS_EXPORT CUresult cuStreamIsCapturing(void *stream, int *status) {
+    ON_CARD(hcs_sim_capture_status(card(), stream, status));
+}
+HCS_EXPORT CUresult cuThreadExchangeStreamCaptureMode(int *mode) {
+    return hcs_sim_capture_mode_exchange(mode);
+}
+
+/* What can be executed is the graph itself. */
+HCS_EXPORT CUresult cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags) {
+    (void)flags;
+    *executable = graph;
+    return CUDA_SUCCESS;
+}
+HCS_EXPORT CUresult cuGraphLaunch(void *executable, void *stream) {
+    ON_CARD(hcs_sim_graph_launch(card(), executable, stream));
+}
+HCS_EXPORT CUresult cuGraphLaunch_ptsz(void *executable, void *stream) {
+    return cuGraphLaunch(executable, own(stream));
+}
