@@ -146,6 +146,8 @@ void hcs_show_quota(int card, uint64_t *free_bytes, uint64_t *total_bytes) {
     }
 }
 
+struct hcs_ledger *hcs_account_ledger_of(int card) { return ledger_of(card); }
+
 struct hcs_ledger *hcs_account_ledger(unsigned *own_slot) {
     struct hcs_ledger *own = __atomic_load_n(&ledger, __ATOMIC_ACQUIRE);
     *own_slot = slot;

@@ -9,6 +9,8 @@
 
 #include "debug.h"
 
+#define NO_QUOTA "70368744177664" /* HCS_LEDGER_BYTES_MAX: no card has that much */
+
 static struct hcs_config config;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -86,6 +88,47 @@ bool hcs_config_parse_quota(const char *quota, const char *devices, struct hcs_c
     return true;
 }
 
+/* Return the number of percentages, or -1 when one is not from 1 to 100 or there are too many. */
+static int read_shares(const char *list, struct hcs_config *out) {
+    unsigned count = 0;
+    for (const char *entry = list; entry != NULL; count++) {
+        const char *end = strchrnul(entry, ',');
+        uint64_t percent;
+        if (count == HCS_WIRE_DEVICES_MAX || !read_bytes(entry, (size_t)(end - entry), &percent) ||
+            percent < 1 || percent > 100) {
+            return -1;
+        }
+        out->share_percent[count] = (uint8_t)percent;
+        out->compute_limited = out->compute_limited || percent < 100;
+        entry = *end == ',' ? end + 1 : NULL;
+    }
+    return (int)count;
+}
+
+static bool read_share(const char *share, const char *devices, struct hcs_config *out) {
+    int shares = read_shares(share, out);
+    if (shares < 0 || (!out->enforced && !hcs_config_parse_quota(NO_QUOTA, devices, out)) ||
+        (shares > 1 && out->devices_named && (unsigned)shares != out->device_count)) {
+        return false;
+    }
+    for (int i = shares; i < HCS_WIRE_DEVICES_MAX; i++) {
+        out->share_percent[i] = shares == 1 ? out->share_percent[0] : 100;
+    }
+    return true;
+}
+
+bool hcs_config_parse_share(const char *share, const char *devices, struct hcs_config *out) {
+    bool enforced = out->enforced;
+    out->compute_limited = false;
+    if (share == NULL || *share == '\0') {
+        return true;
+    }
+    bool understood = read_share(share, devices, out);
+    out->compute_limited = out->compute_limited && understood;
+    out->enforced = enforced || out->compute_limited;
+    return understood;
+}
+
 static void read_text(const char *variable, char *target, size_t target_bytes) {
     const char *text = getenv(variable);
     if (text != NULL && !copy_text(target, target_bytes, text, strlen(text))) {
@@ -98,6 +141,10 @@ static void read_environment(void) {
     if (!hcs_config_parse_quota(getenv("HCS_VRAM_QUOTA"), getenv("HCS_DEVICES"), &config)) {
         hcs_debug("no_enforcement", "HCS_VRAM_QUOTA and HCS_DEVICES must be lists of equal length,"
                                     " the first of decimal bytes or one such number");
+    }
+    if (!hcs_config_parse_share(getenv("HCS_COMPUTE_SHARE"), getenv("HCS_DEVICES"), &config)) {
+        hcs_debug("no_compute_share", "HCS_COMPUTE_SHARE must be a percentage from 1 to 100, or as"
+                                      " many as HCS_DEVICES has cards");
     }
     read_text("HCS_POD_UID", config.pod_uid, sizeof config.pod_uid);
     read_text("HCS_CONTAINER", config.container, sizeof config.container);

@@ -8,6 +8,9 @@
  *                     nothing may be allocated. Reading it as "no limit" would let one slip in
  *                     arithmetic open the card at the cost of the neighbours; refused memory hurts
  *                     only this Pod, and is seen at once.
+ *   HCS_COMPUTE_SHARE a percentage, 1 to 100, of each card's time, for all processes together; one
+ *                     for every card or a list in the order of HCS_DEVICES. Unset, empty or 100: no
+ *                     limit. Malformed: no limit either.
  *   HCS_DEVICES       the cards' ids (UUID or serial), comma separated, in visibility order.
  *   HCS_POD_UID, HCS_CONTAINER   whose quota it is; names the ledger and the sender of usage.
  *   HCS_AGENT_SOCKET  where usage goes; unset: nowhere.
@@ -30,6 +33,8 @@ struct hcs_config {
     unsigned device_count; /* cards with a quota */
     bool devices_named;    /* false: HCS_DEVICES was not given; cards go by their ordinal */
     uint64_t quota_bytes[HCS_WIRE_DEVICES_MAX];
+    bool compute_limited; /* some card's share is below 100 */
+    uint8_t share_percent[HCS_WIRE_DEVICES_MAX];
     char device_ids[HCS_WIRE_DEVICES_MAX][HCS_WIRE_DEVICE_ID_BYTES];
     char pod_uid[HCS_WIRE_POD_UID_BYTES];
     char container[HCS_WIRE_CONTAINER_BYTES];
@@ -42,5 +47,9 @@ const struct hcs_config *hcs_config(void);
 
 /* The pure part, for tests: values are NULL when not set. False: malformed, `enforced` is false. */
 bool hcs_config_parse_quota(const char *quota, const char *devices, struct hcs_config *out);
+
+/* The same for the share, after the quota. Without a quota the share still needs an account: then
+ * `enforced` becomes true with a quota that nobody reaches. */
+bool hcs_config_parse_share(const char *share, const char *devices, struct hcs_config *out);
 
 #endif

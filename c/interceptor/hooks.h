@@ -19,6 +19,8 @@
 #include "account.h"
 #include "cards.h"
 #include "handles.h"
+#include "seldom.h"
+#include "share.h"
 #include "symbols.h"
 
 /* An address or handle of any type, as the tables take it. */
@@ -94,6 +96,40 @@
 
 #define HCS_AFTER(FUNCTION, PARAMETERS, ARGUMENTS, AFTER)                                         \
     HCS_AROUND(FUNCTION, PARAMETERS, ARGUMENTS, (void)0, AFTER)
+
+/* A launch of work, in the queue that PLACE says. Its first call decides which way all go from then
+ * on: through ours, or, without a share, straight to the vendor's, for the price of a jump. */
+#define HCS_LAUNCH(FUNCTION, PARAMETERS, ARGUMENTS, PLACE)                                        \
+    HCS_HOOK int FUNCTION PARAMETERS;                                                             \
+    HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
+    static int FUNCTION##_limited PARAMETERS {                                                    \
+        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
+        if (!hcs_enter()) {                                                                       \
+            return real ARGUMENTS;                                                                \
+        }                                                                                         \
+        struct hcs_share_place place = PLACE;                                                     \
+        struct hcs_share_work *work = hcs_share_begin(&place);                                    \
+        int result = real ARGUMENTS;                                                              \
+        hcs_share_launched(work);                                                                 \
+        hcs_leave();                                                                              \
+        return result;                                                                            \
+    }                                                                                             \
+    static int FUNCTION##_first PARAMETERS;                                                       \
+    static int(*FUNCTION##_way) PARAMETERS = FUNCTION##_first;                                    \
+    static HCS_SELDOM int FUNCTION##_first PARAMETERS {                                           \
+        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
+        if (real == NULL) {                                                                       \
+            return NOT_THERE;                                                                     \
+        }                                                                                         \
+        int(*way) PARAMETERS = hcs_share_limits() ? FUNCTION##_limited : real;                    \
+        __atomic_store_n(&FUNCTION##_way, way, __ATOMIC_RELEASE);                                 \
+        return way ARGUMENTS;                                                                     \
+    }                                                                                             \
+    int FUNCTION PARAMETERS {                                                                     \
+        int(*way) PARAMETERS = __atomic_load_n(&FUNCTION##_way, __ATOMIC_ACQUIRE);                \
+        return way ARGUMENTS;                                                                     \
+    }                                                                                             \
+    struct hcs_symbol
 
 /* Physical memory behind handles (handles.h), where the vendor's functions are shaped as CUDA's. */
 #define HCS_MAPS(FUNCTION, POINTER)                                                               \

@@ -89,6 +89,34 @@ HCS_AFTER(aclrtGetMemInfo, (int attribute, size_t *free_bytes, size_t *total_byt
           (attribute, free_bytes, total_bytes),
           hcs_show_quota(current_card(), free_bytes, total_bytes));
 
+/* The runtime counts how often a device was set, in both layers together, and lets go of what the
+ * process holds of it with the last reset. */
+static unsigned times_set[HCS_CARDS_MAX];
+
+static void was_set(int32_t device) {
+    if (device >= 0 && device < HCS_CARDS_MAX) {
+        __atomic_fetch_add(&times_set[device], 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void was_reset(int32_t device, bool at_once) {
+    if (device < 0 || device >= HCS_CARDS_MAX) {
+        return;
+    }
+    unsigned times = __atomic_load_n(&times_set[device], __ATOMIC_RELAXED), left;
+    do {
+        left = at_once || times == 0 ? 0 : times - 1;
+    } while (!__atomic_compare_exchange_n(&times_set[device], &times, left, false,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    if (left == 0) {
+        hcs_ended(hcs_cards_position(&cards, device), 0);
+    }
+}
+
+HCS_AFTER(aclrtSetDevice, (int32_t device), (device), was_set(device));
+HCS_AFTER(aclrtResetDevice, (int32_t device), (device), was_reset(device, false));
+HCS_AFTER(aclrtResetDeviceForce, (int32_t device), (device), was_reset(device, true));
+
 /* The layer below: sizes arrive there as they are, padded already where aclrt pads. */
 #undef LIBRARY
 #define LIBRARY runtime_library
@@ -111,3 +139,5 @@ HCS_AFTER(rtMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, 
 HCS_AFTER(rtMemGetInfoEx, (int type, size_t *free_bytes, size_t *total_bytes),
           (type, free_bytes, total_bytes),
           hcs_show_quota(card_of(hcs_real(&find_rtGetDevice)), free_bytes, total_bytes));
+HCS_AFTER(rtSetDevice, (int32_t device), (device), was_set(device));
+HCS_AFTER(rtDeviceReset, (int32_t device), (device), was_reset(device, false));

@@ -43,6 +43,8 @@ HCS_FREE(cnrtMemFreeAsync, (void *pointer, void *queue), (pointer, queue),
 HCS_AFTER(cnrtMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
           hcs_show_quota(runtime_card(), free_bytes, total_bytes));
 
+HCS_AROUND(cnrtDeviceReset, (void), (), int card = runtime_card(), hcs_ended(card, 0));
+
 /* The layer below. */
 #undef LIBRARY
 #define LIBRARY cndrv_library
@@ -81,6 +83,8 @@ HCS_AFTER(cnMemGetInfo, (uint64_t *free_bytes, uint64_t *total_bytes), (free_byt
           hcs_show_quota(driver_card(), free_bytes, total_bytes));
 HCS_AFTER(cnDeviceTotalMem, (uint64_t *bytes, uint64_t device), (bytes, device),
           hcs_show_quota(hcs_cards_position(&cards, (int)device), NULL, bytes));
+HCS_AFTER(cnSharedContextReset, (uint64_t device), (device),
+          hcs_ended(hcs_cards_position(&cards, (int)device), 0));
 
 /* The driver's own lookup, which knows functions by the names they are exported under. */
 HCS_AFTER(cnGetExportFunction, (const char *symbol, const void **function), (symbol, function),

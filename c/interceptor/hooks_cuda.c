@@ -135,6 +135,7 @@ static unsigned context_ending(const void *context) {
     }
     pthread_mutex_unlock(&contexts_mutex);
     __atomic_fetch_add(&contexts_ended, 1, __ATOMIC_RELEASE);
+    hcs_share_ended(found);
     return found;
 }
 
@@ -311,6 +312,82 @@ HCS_AFTER(cuMemGetInfo_v2, (size_t *free_bytes, size_t *total_bytes), (free_byte
 HCS_AFTER(cuDeviceTotalMem_v2, (size_t *bytes, int device), (bytes, device),
           hcs_show_quota(hcs_cards_position(&cards, device), NULL, bytes));
 
+HCS_CALLED(cuEventCreate);
+HCS_CALLED(cuEventDestroy_v2);
+HCS_CALLED(cuEventRecord);
+HCS_CALLED(cuEventQuery);
+HCS_CALLED(cuEventElapsedTime);
+HCS_CALLED(cuStreamIsCapturing);
+HCS_CALLED(cuThreadExchangeStreamCaptureMode);
+
+static const struct hcs_share_runtime share_runtime = {
+    &find_cuEventCreate,        &find_cuEventDestroy_v2,
+    &find_cuEventRecord,        &find_cuEventQuery,
+    &find_cuEventElapsedTime,   &find_cuStreamIsCapturing,
+    &find_cuThreadExchangeStreamCaptureMode,
+};
+
+static struct hcs_share_place in_stream(void *stream, void *what_null_means) {
+    struct place place = current_place();
+    return (struct hcs_share_place){&share_runtime, place.card, place.context,
+                                    stream != NULL ? stream : what_null_means};
+}
+static struct hcs_share_place in_legacy(void *stream) {
+    return in_stream(stream, HCS_SHARE_LEGACY_STREAM);
+}
+static struct hcs_share_place in_own(void *stream) {
+    return in_stream(stream, HCS_SHARE_OWN_STREAM);
+}
+
+struct launch { /* CUlaunchConfig */
+    unsigned grid[3], block[3], shared_bytes;
+    void *stream, *attributes;
+    unsigned attribute_count;
+};
+/* Without one there is nothing to launch, and the driver will say so. */
+static void *stream_of(const struct launch *launch) {
+    return launch != NULL ? launch->stream : NULL;
+}
+
+HCS_LAUNCH(cuLaunchKernel,
+           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
+            void **parameters, void **extra),
+           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
+            parameters, extra),
+           in_legacy(stream));
+HCS_LAUNCH(cuLaunchKernel_ptsz,
+           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
+            void **parameters, void **extra),
+           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
+            parameters, extra),
+           in_own(stream));
+HCS_LAUNCH(cuLaunchKernelEx,
+           (const struct launch *launch, void *function, void **parameters, void **extra),
+           (launch, function, parameters, extra), in_legacy(stream_of(launch)));
+HCS_LAUNCH(cuLaunchKernelEx_ptsz,
+           (const struct launch *launch, void *function, void **parameters, void **extra),
+           (launch, function, parameters, extra), in_own(stream_of(launch)));
+HCS_LAUNCH(cuLaunchCooperativeKernel,
+           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
+            void **parameters),
+           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
+            parameters),
+           in_legacy(stream));
+HCS_LAUNCH(cuLaunchCooperativeKernel_ptsz,
+           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
+            void **parameters),
+           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
+            parameters),
+           in_own(stream));
+HCS_LAUNCH(cuGraphLaunch, (void *executable, void *stream), (executable, stream),
+           in_legacy(stream));
+HCS_LAUNCH(cuGraphLaunch_ptsz, (void *executable, void *stream), (executable, stream),
+           in_own(stream));
+
 HCS_HOOK int cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags);
 HCS_HOOK int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
                                  int *status);
@@ -349,6 +426,14 @@ static const struct entry {
     {"cuMemUnmap", 10020, 0, cuMemUnmap},
     {"cuMemRetainAllocationHandle", 11000, 0, cuMemRetainAllocationHandle},
     {"cuMemRelease", 10020, 0, cuMemRelease},
+    {"cuLaunchKernel", 7000, PER_THREAD_STREAM, cuLaunchKernel_ptsz},
+    {"cuLaunchKernel", 4000, 0, cuLaunchKernel},
+    {"cuLaunchKernelEx", 11060, PER_THREAD_STREAM, cuLaunchKernelEx_ptsz},
+    {"cuLaunchKernelEx", 11060, 0, cuLaunchKernelEx},
+    {"cuLaunchCooperativeKernel", 9000, PER_THREAD_STREAM, cuLaunchCooperativeKernel_ptsz},
+    {"cuLaunchCooperativeKernel", 9000, 0, cuLaunchCooperativeKernel},
+    {"cuGraphLaunch", 10000, PER_THREAD_STREAM, cuGraphLaunch_ptsz},
+    {"cuGraphLaunch", 10000, 0, cuGraphLaunch},
     {"cuCtxDestroy", 4000, 0, cuCtxDestroy_v2},
     {"cuDevicePrimaryCtxRetain", 7000, 0, cuDevicePrimaryCtxRetain},
     {"cuDevicePrimaryCtxRelease", 11000, 0, cuDevicePrimaryCtxRelease_v2},

@@ -112,7 +112,50 @@ HCS_UNMAPS(hipMemUnmap, void *);
 HCS_RETAINS(hipMemRetainAllocationHandle);
 HCS_RELEASES(hipMemRelease);
 
-HCS_AROUND(hipDeviceReset, (void), (), int card = current_card(), hcs_ended(card, 0));
+HCS_CALLED(hipEventCreateWithFlags);
+HCS_CALLED(hipEventDestroy);
+HCS_CALLED(hipEventRecord);
+HCS_CALLED(hipEventQuery);
+HCS_CALLED(hipEventElapsedTime);
+HCS_CALLED(hipStreamIsCapturing);
+HCS_CALLED(hipThreadExchangeStreamCaptureMode);
+
+static const struct hcs_share_runtime share_runtime = {
+    &find_hipEventCreateWithFlags, &find_hipEventDestroy,      &find_hipEventRecord,
+    &find_hipEventQuery,           &find_hipEventElapsedTime,  &find_hipStreamIsCapturing,
+    &find_hipThreadExchangeStreamCaptureMode,
+};
+
+/* A card stands for its context: events end with a reset. */
+static struct hcs_share_place in_stream(void *stream) {
+    int card = current_card();
+    return (struct hcs_share_place){&share_runtime, card, (unsigned)card + 1, stream};
+}
+
+struct dim3 {
+    uint32_t x, y, z;
+};
+HCS_LAUNCH(hipLaunchKernel,
+           (const void *function, struct dim3 grid, struct dim3 block, void **parameters,
+            size_t shared_bytes, void *stream),
+           (function, grid, block, parameters, shared_bytes, stream), in_stream(stream));
+HCS_LAUNCH(hipModuleLaunchKernel,
+           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
+            void **parameters, void **extra),
+           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
+            parameters, extra),
+           in_stream(stream));
+HCS_LAUNCH(hipGraphLaunch, (void *executable, void *stream), (executable, stream),
+           in_stream(stream));
+
+/* The events go before the card does. */
+static int reset_card(void) {
+    int card = current_card();
+    hcs_share_ended((unsigned)card + 1);
+    return card;
+}
+HCS_AROUND(hipDeviceReset, (void), (), int card = reset_card(), hcs_ended(card, 0));
 
 HCS_AFTER(hipMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
           hcs_show_quota(current_card(), free_bytes, total_bytes));

@@ -92,3 +92,5 @@ HCS_AFTER(muMemGetInfo_v2, (size_t *free_bytes, size_t *total_bytes), (free_byte
           hcs_show_quota(driver_card(), free_bytes, total_bytes));
 HCS_AFTER(muDeviceTotalMem_v2, (size_t *bytes, int device), (bytes, device),
           hcs_show_quota(hcs_cards_position(&cards, device), NULL, bytes));
+HCS_AFTER(muDevicePrimaryCtxReset_v2, (int device), (device),
+          hcs_ended(hcs_cards_position(&cards, device), 0));

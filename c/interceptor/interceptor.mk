@@ -3,8 +3,8 @@ INTERCEPTOR = $(BUILD)/interceptor/libhcs_interceptor.so
 ALL += $(INTERCEPTOR)
 
 INTERCEPTOR_PARTS = account blocks cards config connection debug handles hooks_acl hooks_cnrt \
-                    hooks_cuda hooks_hip hooks_musa hooks_nvml ledger ledger_file lock \
-                    process report symbols table
+                    hooks_cuda hooks_hip hooks_management hooks_musa hooks_nvml ledger \
+                    ledger_file lock process report share symbols table
 INTERCEPTOR_OBJECTS = $(INTERCEPTOR_PARTS:%=$(BUILD)/interceptor/%.o)
 
 # As one unit: what a hook calls on its way is a few instructions each, in many small functions.
@@ -16,7 +16,7 @@ $(BUILD)/interceptor/%.o: interceptor/%.c $(wildcard interceptor/*.h)
 
 # dlsym must jump to the real one, not call it, whatever CFLAGS say (see symbols.c).
 $(BUILD)/interceptor/symbols.o: PART_CFLAGS = -O2 -fno-lto -foptimize-sibling-calls \
-                                              -fno-stack-protector
+                                              -fno-stack-protector -fno-sanitize=all
 
 $(INTERCEPTOR): $(INTERCEPTOR_OBJECTS) interceptor/exports.map
 	$(CC) $(CFLAGS) -flto -fPIC -shared -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-z,now -Wl,-Bsymbolic \

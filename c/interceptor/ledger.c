@@ -254,6 +254,70 @@ uint64_t hcs_ledger_used_bytes(const struct hcs_ledger *ledger, unsigned device)
     return held_bytes(&ledger->devices[device], slots_used(ledger));
 }
 
+/* Set bits of a word of the timeline; return how many of them count. A word of the past whose place
+ * a later one has taken says nothing any more: all of it counts. */
+static unsigned set_bits(uint64_t *word, uint32_t number, uint32_t bits) {
+    uint64_t before = get(word);
+    for (;;) {
+        int32_t ahead = (int32_t)(number - (uint32_t)(before >> 32));
+        uint32_t known = ahead == 0 ? (uint32_t)before : 0;
+        uint64_t after = (uint64_t)number << 32 | known | bits;
+        if (ahead < 0 || exchange(word, before, after)) {
+            return (unsigned)__builtin_popcount(bits & ~known);
+        }
+        before = get(word);
+    }
+}
+
+/* Mark the quanta from `first` up to, but not with, `end`; return how many were not yet. */
+static uint64_t mark(struct hcs_ledger_work *work, uint64_t first, uint64_t end) {
+    const uint64_t quanta_max = 32u * (HCS_LEDGER_TIMELINE_WORDS - 1);
+    uint64_t counted = end - first > quanta_max ? end - first - quanta_max : 0;
+    for (first += counted; first < end; first = (first | 31) + 1) {
+        uint64_t word_end = (first | 31) + 1;
+        uint32_t bits = UINT32_MAX << (first & 31);
+        bits &= end < word_end ? ~(UINT32_MAX << (end & 31)) : UINT32_MAX;
+        uint64_t number = first >> 5;
+        counted += set_bits(&work->timeline[number % HCS_LEDGER_TIMELINE_WORDS], (uint32_t)number,
+                            bits);
+    }
+    return counted;
+}
+
+/* To the nearest: what is left of one measurement is in the next one, or evens out over many. */
+static uint64_t quantum_at(uint64_t at_ns) {
+    return (at_ns + (UINT64_C(1) << (HCS_LEDGER_QUANTUM_SHIFT - 1))) >> HCS_LEDGER_QUANTUM_SHIFT;
+}
+
+void hcs_ledger_worked(struct hcs_ledger *ledger, unsigned device, unsigned percent,
+                       uint64_t from_ns, uint64_t until_ns) {
+    struct hcs_ledger_work *work = &ledger->devices[device].work;
+    uint64_t first = quantum_at(from_ns), end = quantum_at(until_ns);
+    uint64_t quanta = first < end ? mark(work, first, end) : 0;
+    if (quanta == 0) {
+        return;
+    }
+    uint64_t cost_ns = (quanta << HCS_LEDGER_QUANTUM_SHIFT) / percent * 100;
+    uint64_t earliest_ns = until_ns - HCS_LEDGER_CREDIT_NS;
+    uint64_t latest_ns = until_ns + HCS_LEDGER_DEBT_NS_MAX;
+    add(&work->busy_quanta, quanta);
+    for (;;) {
+        uint64_t before_ns = get(&work->paid_until_ns);
+        bool believed = before_ns > earliest_ns && before_ns <= latest_ns;
+        uint64_t after_ns = (believed ? before_ns : earliest_ns) + cost_ns;
+        after_ns = after_ns < latest_ns ? after_ns : latest_ns;
+        if (exchange(&work->paid_until_ns, before_ns, after_ns)) {
+            return;
+        }
+    }
+}
+
+uint64_t hcs_ledger_debt_ns(const struct hcs_ledger *ledger, unsigned device, uint64_t now_ns) {
+    uint64_t paid_until_ns = get(&ledger->devices[device].work.paid_until_ns);
+    bool in_debt = paid_until_ns > now_ns && paid_until_ns - now_ns <= HCS_LEDGER_DEBT_NS_MAX;
+    return in_debt ? paid_until_ns - now_ns : 0;
+}
+
 void hcs_ledger_read(const struct hcs_ledger *ledger, struct hcs_wire_usage *usage,
                      uint64_t quota_bytes[HCS_WIRE_DEVICES_MAX]) {
     usage->epoch_ns = ledger->epoch_ns;

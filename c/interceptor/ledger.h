@@ -22,6 +22,12 @@
  *   Slots of dead processes are emptied before any refusal, and by whoever looks at the account
  *   (at most ten times a second), or hears from the agent that a neighbour ended.
  *
+ * The time that a card worked for the container is the union of what its processes measured: two
+ * that waited for the same card at the same time waited once. So the account of it is a timeline,
+ * a bit for each 0.13 ms of the last second, and only a bit that was not set yet is counted. What
+ * is counted moves `paid_until_ns`: from then on, and not before, the share covers what was used.
+ * A process that dies in between leaves uncounted what it had measured last.
+ *
  * We find dead processes by pid, which means something only inside one pid namespace, so a ledger
  * belongs to one (ledger_file.h).
  */
@@ -33,13 +39,25 @@
 
 #include "config.h"
 
-#define HCS_LEDGER_MAGIC 0x324c44454c534348ull /* "HCSLEDL2"; a changed layout gets a new one */
+#define HCS_LEDGER_MAGIC 0x334c44454c534348ull /* "HCSLEDL3"; a changed layout gets a new one */
 #define HCS_LEDGER_SLOTS_MAX 1024 /* processes; beyond it a process runs unenforced */
 #define HCS_LEDGER_BYTES_MAX (UINT64_C(1) << 46) /* of one charge, so that no sum overflows */
 
 struct hcs_ledger_charge {
     uint64_t pending_bytes;
     uint64_t held_bytes;
+};
+
+#define HCS_LEDGER_QUANTUM_SHIFT 17 /* 2^17 ns: what the card's time is counted in */
+#define HCS_LEDGER_TIMELINE_WORDS 256 /* of 32 quanta each: 1.07 s, longer than any slice */
+#define HCS_LEDGER_CREDIT_NS 200000000u     /* unused time does not count any more after this */
+#define HCS_LEDGER_DEBT_NS_MAX 600000000000u /* a debt above it is remitted, or not believed */
+
+struct hcs_ledger_work {
+    uint64_t paid_until_ns; /* on the monotonic clock */
+    uint64_t busy_quanta;   /* ever counted */
+    uint64_t padding[6];
+    uint64_t timeline[HCS_LEDGER_TIMELINE_WORDS]; /* which 32 quanta, modulo 2^32; their bits */
 };
 
 struct hcs_ledger_device {
@@ -49,6 +67,7 @@ struct hcs_ledger_device {
     uint64_t grants; /* counted before they are seen */
     uint64_t padding[4];
     struct hcs_ledger_charge charges[HCS_LEDGER_SLOTS_MAX];
+    struct hcs_ledger_work work;
 };
 
 struct hcs_ledger {
@@ -86,6 +105,14 @@ void hcs_ledger_reclaim_now_and_then(struct hcs_ledger *ledger, unsigned slot);
 
 /* What all processes hold of a card. */
 uint64_t hcs_ledger_used_bytes(const struct hcs_ledger *ledger, unsigned device);
+
+/* A card worked for us from one moment to another, on the monotonic clock, of which the container
+ * may have so many percent. */
+void hcs_ledger_worked(struct hcs_ledger *ledger, unsigned device, unsigned percent,
+                       uint64_t from_ns, uint64_t until_ns);
+
+/* How long the container must leave a card alone until the share covers what it used. */
+uint64_t hcs_ledger_debt_ns(const struct hcs_ledger *ledger, unsigned device, uint64_t now_ns);
 
 /* Copy the state of all cards. Its revision is the time before it was read: what is reported with
  * a higher one is at least as new. */

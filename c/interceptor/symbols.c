@@ -87,7 +87,8 @@ static bool candidate(const char *name) {
     return strncmp(name, "cu", 2) == 0 || strncmp(name, "nvml", 4) == 0 ||
            strncmp(name, "acl", 3) == 0 || strncmp(name, "rt", 2) == 0 ||
            strncmp(name, "hip", 3) == 0 || strncmp(name, "cn", 2) == 0 ||
-           strncmp(name, "mu", 2) == 0;
+           strncmp(name, "mu", 2) == 0 || strncmp(name, "dcmi", 4) == 0 ||
+           strncmp(name, "mtml", 4) == 0 || strncmp(name, "rsmi", 4) == 0;
 }
 
 /* Must end in a jump, not a call: RTLD_NEXT and RTLD_DEFAULT are resolved relative to whoever the

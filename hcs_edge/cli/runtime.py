@@ -33,6 +33,7 @@ EXIT_FAILED = 1
 EXIT_CONFIG = 2
 EXIT_TERMINATED = 128 + signal.SIGTERM  # as a shell counts it
 START_RETRY_S = 0.5
+CANCEL_AGAIN_S = 5.0  # a library may swallow a cancellation; longer than any service's farewell
 
 
 class CommandFailedError(Exception):
@@ -122,8 +123,14 @@ def _first_leaf(error: BaseException) -> BaseException:
 async def _until_signalled(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     task = asyncio.create_task(main())
     loop = asyncio.get_running_loop()
+
+    def cancel() -> None:
+        if not task.done():
+            task.cancel()
+            loop.call_later(CANCEL_AGAIN_S, cancel)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await task
     LOG.info("ended")

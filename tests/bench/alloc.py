@@ -2,8 +2,9 @@
 
 Counted by callgrind, so the same on any machine: the program runs with and without the interceptor,
 and what is left of the two counts is the interceptor alone, the runtime's functions that it calls
-included. For each runtime: allocate + free with 0, 1,000 and 10^6 blocks allocated, and a question
-for the memory that there is. Nothing is hooked on the way of a kernel's launch: 0.
+included. For each runtime: allocate + free with 0, 1,000 and 10^6 blocks allocated, a question for
+the memory that there is, and a kernel's launch without a share of compute; 0 where launches are
+not hooked.
 """
 
 import json
@@ -22,6 +23,7 @@ from tests.support.interceptor import (
     link,
 )
 
+LAUNCHING = ("cuda", "hip")
 LIVE_COUNTS = (0, 1_000, 1_000_000)
 ROUNDS = 1_000
 QUOTA_BYTES = 64 * 2**30
@@ -42,9 +44,24 @@ def main() -> None:
                 for live in LIVE_COUNTS
             }
             counts["instr_query"] = added_instructions(rig, "ask", 0)
-        line = {"bench": "alloc", "runtime": runtime, **counts, "instr_launch": 0}
+            counts["instr_launch"] = added_to_a_launch(rig, runtime)
+        line = {"bench": "alloc", "runtime": runtime, **counts}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+
+
+def added_to_a_launch(rig: Rig, runtime: str) -> int:
+    """Return the instructions that the interceptor adds to a launch which it does not limit."""
+    if runtime not in LAUNCHING:
+        return 0
+    header = f'-DRUNTIME="launch_{runtime}.h"'
+    compile_c(
+        rig.programs / "bench",
+        str(PROGRAMS / "launch_bench.c"),
+        header,
+        link(RUNTIMES[runtime]),
+    )
+    return added_instructions(rig, "launch_kernels", 0)
 
 
 def added_instructions(rig: Rig, function: str, live: int) -> int:

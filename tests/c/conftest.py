@@ -27,6 +27,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compile_commands(out / f"{runtime}_linked", runtime, link(library))
         compile_commands(out / f"{runtime}_dlsym", runtime, "-DLOOKUP")
     compile_commands(out / "cuda_lookup", "cuda", "-DPROC_ADDRESS")
+    launches = ("launches.c", "launch")
+    for runtime in ("cuda", "hip"):
+        library = RUNTIMES[runtime]
+        compile_commands(out / f"{runtime}_launches", runtime, link(library), program=launches)
+        compile_commands(out / f"{runtime}_launches_dlsym", runtime, "-DLOOKUP", program=launches)
+    compile_commands(out / "cuda_launches_lookup", "cuda", "-DPROC_ADDRESS", program=launches)
     compile_c(out / "race", str(PROGRAMS / "race.c"), link("libcuda.so.1"))
     compile_c(out / "next_symbol.so", "-fPIC", "-shared", str(PROGRAMS / "next_symbol.c"))
     compile_c(out / "wire_sample", str(PROGRAMS / "wire_sample.c"))
@@ -34,7 +40,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _compile_part(out, "table_check", "table", *SANITIZE)
     basis = ("process", "config", "debug")
     _compile_part(out, "parse_quota", "config", "debug", *SANITIZE)
+    _compile_part(out, "parse_share", "config", "debug", *SANITIZE)
     _compile_part(out, "ledger_kills", *basis, *SANITIZE)
+    _compile_part(out, "work_check", *basis, *SANITIZE)
     checked = "ledger_race_checked"
     _compile_part(out, "ledger_race", *basis)
     _compile_part(out, "ledger_race", *basis, *SANITIZE_THREADS, name_of_output=checked)

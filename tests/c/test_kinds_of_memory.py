@@ -2,7 +2,15 @@
 
 import pytest
 
-from tests.support.interceptor import CUDA_OUT_OF_MEMORY, MIB, OUT_OF_MEMORY, Rig, first_card
+from tests.support.interceptor import (
+    ACL_PADDING_BYTES,
+    CUDA_OUT_OF_MEMORY,
+    MIB,
+    OUT_OF_MEMORY,
+    RUNTIMES,
+    Rig,
+    first_card,
+)
 
 QUOTA_BYTES = 72 * MIB  # of 2 MiB pages and of mipmaps, which come in ninths
 BLOCK_BYTES = 18 * MIB
@@ -106,14 +114,36 @@ def test_a_primary_context_lives_until_its_last_release(rig: Rig) -> None:
         assert rig.account()["used"] == 0
 
 
-@pytest.mark.parametrize("runtime", ["hip", "musart"])
-def test_a_reset_device_gives_all_back(rig: Rig, runtime: str) -> None:
+@pytest.mark.parametrize(
+    ("runtime", "way"),
+    [
+        *((runtime, "reset") for runtime in RUNTIMES if not runtime.startswith("cuda")),
+        ("acl", "reset_at_once"),
+    ],
+)
+def test_a_reset_device_gives_all_back(rig: Rig, runtime: str, way: str) -> None:
+    full = [OUT_OF_MEMORY.get(runtime, CUDA_OUT_OF_MEMORY), 4]
+    block_bytes = BLOCK_BYTES - (ACL_PADDING_BYTES if runtime == "acl" else 0)
     with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin()
-        assert program.ask(f"fill {BLOCK_BYTES}") == [CUDA_OUT_OF_MEMORY, 4]
-        assert program.ask("extra reset") == [0]
+        assert program.ask(f"fill {block_bytes}") == full
+        assert program.ask(f"extra {way}") == [0]
         assert rig.account()["used"] == 0
-        assert program.ask(f"fill {BLOCK_BYTES}") == [CUDA_OUT_OF_MEMORY, 4]
+        assert program.ask("device 0") == [0]
+        assert program.ask(f"fill {block_bytes}") == full
+    assert rig.peak_bytes(first_card(runtime)) == QUOTA_BYTES
+
+
+@pytest.mark.parametrize(("reset", "left"), [("reset", BLOCK_BYTES), ("reset_at_once", 0)])
+def test_an_ascend_device_is_reset_as_often_as_it_was_set(rig: Rig, reset: str, left: int) -> None:
+    with rig.run("acl_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin().ask("device 0")
+        assert program.ask(f"alloc {BLOCK_BYTES - ACL_PADDING_BYTES}")[0] == 0
+        assert program.ask(f"extra {reset}") == [0]
+        assert rig.account()["used"] == left
+        if left:
+            assert program.ask(f"extra {reset}") == [0]
+        assert rig.account()["used"] == 0
 
 
 def test_host_memory_and_what_is_imported_cost_nothing(rig: Rig) -> None:

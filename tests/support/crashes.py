@@ -81,7 +81,11 @@ class Program:
         if self._process is None or self._process.poll() is not None:
             return
         self._process.terminate()
-        assert self._process.wait(DEADLINE_S) == 0, self._last_words()
+        try:
+            code = self._process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        assert code == 0, f"{self._argv[-1]} ended with {code}: {self._last_words()}"
 
     def abandon(self) -> None:
         """Kill it whatever its state."""
@@ -211,6 +215,13 @@ class Crashes:
         """Let everything that was appended be folded, and every decision be published."""
         for writer in self._writers.values():
             writer.end()
+        since_ns = time.time_ns()
+
+        async def lives() -> bool:
+            newest = f"SELECT heartbeat_at_ns FROM node WHERE node_name = '{AGENT_NODE}'"
+            return await self._scalar(newest) > since_ns
+
+        await self._until(lives, "the agent, which may have been started just now, says so")
         await self._until(self._faults_are_known, "the agent's node is as its scenario says")
         self._agent.end()
         while spool_of(self._root / AGENT_NODE).waiting:  # its end is not for ever

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -98,10 +99,16 @@ def link(name: str) -> str:
     return str(SIMULATED / name)
 
 
-def compile_commands(output: Path, runtime: str, *arguments: str) -> Path:
-    """Compile the program that takes commands, for one runtime."""
-    header = f'-DRUNTIME="runtime_{runtime}.h"'
-    return compile_c(output, str(PROGRAMS / "commands.c"), header, *arguments)
+def compile_commands(
+    output: Path,
+    runtime: str,
+    *arguments: str,
+    program: tuple[str, str] = ("commands.c", "runtime"),
+) -> Path:
+    """Compile a program that takes commands, for one runtime."""
+    source, prefix = program
+    header = f'-DRUNTIME="{prefix}_{runtime}.h"'
+    return compile_c(output, str(PROGRAMS / source), header, *arguments)
 
 
 def _run(*command: str) -> None:
@@ -133,12 +140,20 @@ class Program:
 
     def ask(self, command: str) -> list[int]:
         """Send a command and return the numbers of the answer."""
+        self.send(command)
+        return self.answer()
+
+    def send(self, command: str) -> None:
+        """Send a command whose answer takes its time."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(command + "\n")
         self.process.stdin.flush()
+
+    def answer(self) -> list[int]:
+        """Return the numbers of the next answer."""
+        assert self.process.stdout is not None
         answer = self.process.stdout.readline()
-        assert answer, f"{command}: the program ended with {self.process.wait()}"
+        assert answer, f"the program ended with {self.process.wait()}"
         return [int(number) for number in answer.split()]
 
     def begin(self, device: int = 0) -> "Program":
@@ -229,6 +244,15 @@ class Rig:
         raw = self.card_memory.read_bytes()
         peaks = struct.unpack_from(f"={DEVICES_MAX}Q", raw, 8)
         return int(peaks[card])
+
+    def busy_ns(self, card: int = 0) -> int:
+        """Return how long the simulated card has worked up to now, by the card's own books."""
+        raw = self.card_memory.read_bytes()
+        busy, until = (
+            struct.unpack_from("=Q", raw, 8 + 8 * (DEVICES_MAX * column + card))[0]
+            for column in (1, 2)
+        )
+        return int(busy - max(0, until - time.monotonic_ns()))
 
     def account(self) -> dict[str, int]:
         """Return the ledger's numbers for the first card."""

@@ -3,6 +3,8 @@
 #define FUNCTIONS(X)                                                                               \
     X(aclInit, (const char *))                                                                     \
     X(aclrtSetDevice, (int32_t))                                                                   \
+    X(aclrtResetDevice, (int32_t))                                                                 \
+    X(aclrtResetDeviceForce, (int32_t))                                                            \
     X(aclrtMalloc, (void **, size_t, int))                                                         \
     X(aclrtMallocAlign32, (void **, size_t, int))                                                  \
     X(aclrtMallocCached, (void **, size_t, int))                                                   \
@@ -57,4 +59,10 @@ static const struct kind kinds[] = {
     {"mapped", mapped, release_mapped},
     {NULL, NULL, NULL},
 };
-static const struct extra extras[] = {{NULL, NULL}};
+static int reset(void) { return aclrtResetDevice(current_device); }
+static int reset_at_once(void) { return aclrtResetDeviceForce(current_device); }
+static const struct extra extras[] = {
+    {"reset", reset},
+    {"reset_at_once", reset_at_once},
+    {NULL, NULL},
+};

@@ -3,6 +3,7 @@
 #define FUNCTIONS(X)                                                                               \
     X(cnInit, (unsigned))                                                                          \
     X(cnSharedContextAcquire, (void **, uint64_t))                                                 \
+    X(cnSharedContextReset, (uint64_t))                                                            \
     X(cnCtxSetCurrent, (void *))                                                                   \
     X(cnMalloc, (uint64_t *, uint64_t))                                                            \
     X(cnZmalloc, (uint64_t *, uint64_t))                                                           \
@@ -15,10 +16,12 @@
     X(cnGetExportFunction, (const char *, const void **))
 FUNCTIONS(DECLARE)
 
+static int current_device;
+
 static int begin(void) { return cnInit(0); }
 static int use_device(int device) {
     void *context;
-    int result = cnSharedContextAcquire(&context, (uint64_t)device);
+    int result = cnSharedContextAcquire(&context, (uint64_t)(current_device = device));
     return result != 0 ? result : cnCtxSetCurrent(context);
 }
 static int info(size_t *free_, size_t *total) { return cnMemGetInfo(free_, total); }
@@ -46,4 +49,5 @@ static const struct kind kinds[] = {
     {"exported", exported, release},
     {NULL, NULL, NULL},
 };
-static const struct extra extras[] = {{NULL, NULL}};
+static int reset(void) { return cnSharedContextReset((uint64_t)current_device); }
+static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};

@@ -2,6 +2,7 @@
 #define LIBRARY "libcnrt.so"
 #define FUNCTIONS(X)                                                                               \
     X(cnrtSetDevice, (int))                                                                        \
+    X(cnrtDeviceReset, (void))                                                                     \
     X(cnrtMalloc, (void **, size_t))                                                               \
     X(cnrtMallocConstant, (void **, size_t))                                                       \
     X(cnrtMemAllocAsync, (void **, size_t, void *))                                                \
@@ -30,4 +31,5 @@ static const struct kind kinds[] = {
     {"async", in_queue, release_in_queue},
     {NULL, NULL, NULL},
 };
-static const struct extra extras[] = {{NULL, NULL}};
+static int reset(void) { return cnrtDeviceReset(); }
+static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};

@@ -3,6 +3,7 @@
 #define FUNCTIONS(X)                                                                               \
     X(muInit, (unsigned))                                                                          \
     X(muDevicePrimaryCtxRetain, (void **, int))                                                    \
+    X(muDevicePrimaryCtxReset_v2, (int))                                                           \
     X(muCtxSetCurrent, (void *))                                                                   \
     X(muMemAlloc_v2, (uint64_t *, size_t))                                                         \
     X(muMemAllocManaged, (uint64_t *, size_t, unsigned))                                           \
@@ -55,4 +56,5 @@ static const struct kind kinds[] = {
     {"mapped", mapped, release_mapped},
     {NULL, NULL, NULL},
 };
-static const struct extra extras[] = {{NULL, NULL}};
+static int reset(void) { return muDevicePrimaryCtxReset_v2(current_device); }
+static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};
