@@ -70,6 +70,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     peak_bytes: int
     refusals: int
     processes: int
+    enforced: bool  # false: processes on the card that no interceptor speaks for
     reported_at: datetime.datetime
 
 

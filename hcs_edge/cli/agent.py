@@ -90,6 +90,13 @@ class NodeNameType(click.ParamType[NodeName]):
     show_default=True,
     help="Seconds after which a call into a vendor's library counts as hanging.",
 )
+@click.option(
+    "--sysfs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="/sys",
+    show_default=True,
+    help="Where the kernel shows its devices.",
+)
 @click.option("--once", is_flag=True, help="Show this node and what its cards do, and end.")
 @click.option(
     "--output",
@@ -108,6 +115,7 @@ def agent(
     heartbeat_interval_s: float,
     sample_interval_s: float,
     call_timeout_s: float,
+    sysfs: Path,
     once: bool,
     output: str,
 ) -> None:
@@ -118,11 +126,11 @@ def agent(
     Example: HCS_NATS_URL=nats://bus:4222 hcs agent --node worker-3
     """
     detectors: list[Detector] = [
-        NvidiaDetector(),
-        HuaweiDetector(),
-        HygonDetector(),
-        CambriconDetector(),
-        MooreThreadsDetector(),
+        NvidiaDetector(sysfs),
+        HuaweiDetector(sysfs),
+        HygonDetector(sysfs),
+        CambriconDetector(sysfs),
+        MooreThreadsDetector(sysfs),
     ]
     if once:
         configure_logging(f"agent-{node}")
@@ -139,6 +147,7 @@ def agent(
         heartbeat_interval_s=heartbeat_interval_s,
         sample_interval_s=sample_interval_s,
         call_timeout_s=call_timeout_s,
+        sysfs=sysfs,
     )
     serve_agent(settings, detectors, nats_url=nats_url, listen=listen)
 

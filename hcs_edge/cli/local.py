@@ -17,6 +17,7 @@ from rich.table import Table
 
 from hcs_agents.simulation.fleet import default_fleet
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
+from hcs_agents.simulation.sysfs import tree_of
 from hcs_edge.cli.options import OUTPUT
 from hcs_edge.cli.runtime import EXIT_FAILED, EXIT_TERMINATED, errors_end_the_command, failure
 from hcs_edge.cli.tables import show
@@ -172,7 +173,7 @@ def env(output: str) -> None:
 def simulated_fleet() -> list[SimulatedNode]:
     """Return the nodes that `hcs up` simulates."""
     return [
-        SimulatedNode(scenario.node, partial(_write_scenario, scenario))
+        SimulatedNode(scenario.node, partial(_write_scenario, scenario), tree_of)
         for scenario in default_fleet()
     ]
 

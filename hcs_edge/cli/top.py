@@ -65,7 +65,8 @@ def _table(rows: list[UsageRow]) -> Table:
     for row in rows:
         index = "-" if row.device_index is None else str(row.device_index)
         # Without a grant the Pod's name is not known any more, and its UID tells which it was.
-        owner = (row.namespace or "-", row.pod_name or row.pod_uid, row.container)
+        container = row.container if row.enforced else "[red]not enforced[/]"
+        owner = (row.namespace or "-", row.pod_name or row.pod_uid, container)
         sizes = (gib(row.used_bytes), gib(row.quota_bytes), gib(row.peak_bytes))
         refused = f"[red]{row.refusals}[/]" if row.refusals else "0"
         table.add_row(row.node_name, index, row.model or "-", *owner, *sizes, refused)

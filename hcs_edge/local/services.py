@@ -29,6 +29,7 @@ class SimulatedNode:
 
     name: str
     write_scenario: Callable[[Path], None]
+    sysfs_of: Callable[[Path], Path]  # where the simulated kernel shows a scenario's cards
 
 
 def agent_name(node: str) -> str:
@@ -71,7 +72,7 @@ def start_agents(launcher: Launcher, settings: Settings, fleet: Sequence[Simulat
         scenario = home.scenarios / f"{node.name}.ini"
         if not scenario.exists():  # else the cards are as `hcs sim` left them
             node.write_scenario(scenario)
-        _start_agent(launcher, settings, node.name, scenario)
+        _start_agent(launcher, settings, node, scenario)
 
 
 def start_extender(launcher: Launcher, settings: Settings) -> None:
@@ -127,16 +128,19 @@ def check_socket_paths(sockets: Path, nodes: Sequence[str]) -> None:
 _OUTPUT = {"PYTHONUNBUFFERED": "1"}  # a killed program's last words shall be in its log
 
 
-def _start_agent(launcher: Launcher, settings: Settings, node: str, scenario: Path) -> None:
-    home, name = settings.home, agent_name(node)
-    environment = _environment(settings, nats.agent_user(node)) | {
+def _start_agent(
+    launcher: Launcher, settings: Settings, node: SimulatedNode, scenario: Path
+) -> None:
+    home, name = settings.home, agent_name(node.name)
+    environment = _environment(settings, nats.agent_user(node.name)) | {
         "LD_LIBRARY_PATH": str(checkout() / "c" / "build" / "sim"),
         "HCS_SIM_SCENARIO": str(scenario),
     }
-    argv = [*_hcs(), "agent", "--node", node, "--spool", str(home.spool / node)]
+    argv = [*_hcs(), "agent", "--node", node.name, "--spool", str(home.spool / node.name)]
+    argv += ["--sysfs", str(node.sysfs_of(scenario))]
     argv += [
         "--socket",
-        str(_socket(home.sockets, node)),
+        str(_socket(home.sockets, node.name)),
         "--listen",
         settings.address(name),
     ]

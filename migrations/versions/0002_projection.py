@@ -234,7 +234,7 @@ CREATE TABLE quota_usage (
     PRIMARY KEY (pod_uid, container, device_id)
 );
 COMMENT ON TABLE quota_usage IS
-    'What each container uses of each card, as the interceptor counts, or the driver (not enforced).';
+    'What each container uses of each card by the interceptor''s word, or the driver''s.';
 
 CREATE TABLE benchmark (
     device_id text NOT NULL,
