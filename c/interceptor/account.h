@@ -64,7 +64,7 @@ void hcs_show_quota(int card, uint64_t *free_bytes, uint64_t *total_bytes);
  * enforcement. */
 struct hcs_ledger *hcs_account_ledger(unsigned *slot);
 
-/* For share.c: the ledger, joined with the first call; NULL when it keeps no account of the card. */
+/* For share.c: the ledger, joined with the first call; NULL when it has no account of the card. */
 struct hcs_ledger *hcs_account_ledger_of(int card);
 
 #endif

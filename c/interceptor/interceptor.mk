@@ -14,7 +14,8 @@ $(BUILD)/interceptor/%.o: interceptor/%.c $(wildcard interceptor/*.h)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(PART_CFLAGS) $(WARNINGS) -fPIC -fvisibility=hidden -c -o $@ $<
 
-# dlsym must jump to the real one, not call it, whatever CFLAGS say (see symbols.c).
+# dlsym must jump to the real one, not call it, whatever CFLAGS say (see symbols.c); and sanitizers
+# look up symbols before they are ready for code that they check.
 $(BUILD)/interceptor/symbols.o: PART_CFLAGS = -O2 -fno-lto -foptimize-sibling-calls \
                                               -fno-stack-protector -fno-sanitize=all
 

@@ -26,6 +26,7 @@ struct stream {
 struct event {
     bool there;
     uint64_t at_ns;
+    struct stream *captured; /* recorded in its capture: no moment at all */
 };
 struct graph {
     bool there;
@@ -152,10 +153,11 @@ void hcs_sim_card_wait(const struct hcs_sim_device *card) {
 
 int hcs_sim_event_record(const struct hcs_sim_device *card, void *handle, void *stream_handle) {
     pthread_mutex_lock(&mutex);
-    const struct stream *stream = stream_of(card, stream_handle);
+    struct stream *stream = stream_of(card, stream_handle);
     struct event *event = event_of(handle);
     bool possible = stream != NULL && event != NULL;
-    if (possible && stream->capture == CAPTURE_NONE) {
+    if (possible) {
+        event->captured = stream->capture != CAPTURE_NONE ? stream : NULL;
         event->at_ns = later(stream->done_ns, now_ns());
     }
     pthread_mutex_unlock(&mutex);
@@ -179,9 +181,14 @@ static int event_at_ns(void *handle, uint64_t *at_ns) {
     pthread_mutex_lock(&mutex);
     const struct event *event = event_of(handle);
     bool disturbed = disturb_captures();
-    *at_ns = event != NULL ? event->at_ns : 0;
-    pthread_mutex_unlock(&mutex);
     int result = disturbed ? HCS_SIM_CAPTURE_UNSUPPORTED : HCS_SIM_DONE;
+    *at_ns = event != NULL ? event->at_ns : 0;
+    if (event != NULL && event->captured != NULL) {
+        event->captured->capture =
+            event->captured->capture != CAPTURE_NONE ? CAPTURE_INVALIDATED : CAPTURE_NONE;
+        result = HCS_SIM_CAPTURED_EVENT;
+    }
+    pthread_mutex_unlock(&mutex);
     return event != NULL ? result : HCS_SIM_INVALID_HANDLE;
 }
 

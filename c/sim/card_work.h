@@ -4,7 +4,8 @@
  * stream does one thing after the other, and knows when it will be done with all of it; an event is
  * the moment up to which its stream had work when it was recorded. A stream that is captured does
  * nothing: its kernels become a graph. While one is captured in the global mode, asking for an
- * event ends that capture, unless the asking thread has put itself into the relaxed mode.
+ * event ends that capture, unless the asking thread has put itself into the relaxed mode; asking
+ * for an event that was itself captured ends it always.
  *
  * Results are the numbers that all these runtimes share. Handles are places in tables that are
  * never given back: a destroyed one is known as such.
@@ -27,6 +28,7 @@ enum {
     HCS_SIM_NOT_READY = 600,
     HCS_SIM_CAPTURE_UNSUPPORTED = 900,
     HCS_SIM_CAPTURE_INVALIDATED = 901,
+    HCS_SIM_CAPTURED_EVENT = 907,
 };
 
 /* Streams that are always there, by these numbers for a handle. */

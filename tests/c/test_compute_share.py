@@ -1,0 +1,296 @@
+"""A share of a card's time: measured, over all processes, and nothing else changed by it.
+
+The simulated card counts by itself how long it worked, so every bound here is its time against the
+clock's: what the interceptor measured is not asked.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hcs_agents.simulation.operations import set_speed
+from hcs_agents.simulation.scenario import ScenarioFile
+from tests.support.interceptor import GPUS, MIB, Program, Rig, first_card
+
+CREDIT_NS = 200_000_000  # what was not used may be caught up: HCS_LEDGER_CREDIT_NS
+SLICE_NS = 20_000_000  # what a process launches without waiting for the end of it
+SHARE = 30
+KINDS = [
+    ("cuda", "kernel"),
+    ("cuda", "kernel_ptsz"),
+    ("cuda", "in_stream"),
+    ("cuda", "configured"),
+    ("cuda", "configured_ptsz"),
+    ("cuda", "cooperative"),
+    ("cuda", "cooperative_ptsz"),
+    ("hip", "kernel"),
+    ("hip", "in_stream"),
+    ("hip", "of_module"),
+]
+
+
+@dataclass
+class Use:
+    """What a card did in some time."""
+
+    busy_ns: int = 0
+    elapsed_ns: int = 0
+
+    def at_most(self, percent: int, *, processes: int = 1, kernel_ns: int = 0) -> bool:
+        """Return whether that is a share of it, with what share.h says may be beyond it."""
+        share_ns = (self.elapsed_ns + CREDIT_NS) * percent / 100
+        return self.busy_ns <= share_ns + processes * (SLICE_NS + 2 * kernel_ns)
+
+    @property
+    def share(self) -> float:
+        """The part of the time that the card worked."""
+        return self.busy_ns / self.elapsed_ns
+
+
+@contextmanager
+def measured(rig: Rig, card: int = 0) -> Iterator[Use]:
+    """Look at the card before and after."""
+    use = Use()
+    started_ns, busy_ns = time.monotonic_ns(), rig.busy_ns(card)
+    yield use
+    use.busy_ns = rig.busy_ns(card) - busy_ns
+    use.elapsed_ns = time.monotonic_ns() - started_ns
+
+
+def begin(program: Program, kind: str = "kernel") -> Program:
+    """Begin, and launch a first kernel, which makes the card's books."""
+    program.begin()
+    assert program.ask("kind kernel") == [0]
+    assert program.ask("launch 1 1") == [0]
+    assert program.ask(f"kind {kind}") == [0]
+    return program
+
+
+@pytest.mark.parametrize(("runtime", "kind"), KINDS)
+def test_a_busy_program_gets_its_share_however_it_launches(
+    rig: Rig, runtime: str, kind: str
+) -> None:
+    card = first_card(runtime)
+    with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
+        begin(program, kind)
+        with measured(rig, card) as use:
+            result, launches = program.ask("run 1000 1500")
+    assert (result, launches > 10) == (0, True)
+    assert use.at_most(SHARE)
+    assert use.share > SHARE / 100 / 2
+
+
+@pytest.mark.parametrize("way", ["cuda_launches_dlsym", "cuda_launches_lookup"])
+@pytest.mark.parametrize("kind", ["kernel_ptsz", "configured", "graph", "graph_ptsz"])
+def test_a_launch_counts_however_the_program_found_the_function(
+    rig: Rig, way: str, kind: str
+) -> None:
+    with rig.run(way, HCS_COMPUTE_SHARE=str(SHARE)) as program:
+        begin(program)
+        assert program.ask("capture 100 10") == [0]
+        assert program.ask(f"kind {kind}") == [0]
+        with measured(rig) as use:
+            assert program.ask("run 1000 1000")[0] == 0
+    assert use.at_most(SHARE)
+
+
+@pytest.mark.parametrize("runtime", ["cuda", "hip"])
+def test_a_graph_counts_for_all_its_kernels_and_its_capture_is_left_alone(
+    rig: Rig, runtime: str
+) -> None:
+    card = first_card(runtime)
+    with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
+        begin(program)
+        assert program.ask("capture 250 20") == [0]  # launches nothing, though another thread does
+        assert program.ask("kind graph") == [0]
+        with measured(rig, card) as use:
+            result, launches = program.ask("run 0 1500")
+    assert result == 0
+    assert use.busy_ns >= launches * 20 * 250_000 * 9 // 10
+    assert use.at_most(SHARE, kernel_ns=20 * 250_000)
+    assert use.share > SHARE / 100 / 2
+
+
+@pytest.mark.parametrize("blocks", [50, 1_000, 60_000])
+def test_short_and_long_kernels_get_the_same_share(rig: Rig, blocks: int) -> None:
+    with rig.run("cuda_launches", HCS_COMPUTE_SHARE="20") as program:
+        begin(program)
+        with measured(rig) as use:
+            assert program.ask(f"run {blocks} 2000")[0] == 0
+    assert use.at_most(20, kernel_ns=blocks * 1000)
+
+
+def test_a_slower_card_gives_the_same_share_of_its_time(rig: Rig) -> None:
+    slow = partial(set_speed, number=0, percent=20, reason="power")
+    ScenarioFile(rig.scenario).update(slow)
+    with rig.run("cuda_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
+        begin(program)
+        with measured(rig) as use:
+            _, launches = program.ask("run 1000 1000")
+    assert use.busy_ns > launches * 4_000_000
+    assert use.at_most(SHARE, kernel_ns=5_000_000)
+
+
+def test_all_processes_of_a_container_share_one_account(rig: Rig) -> None:
+    with ExitStack() as stack:
+        programs = [
+            begin(stack.enter_context(rig.run(f"cuda_launches{way}", HCS_COMPUTE_SHARE=str(SHARE))))
+            for way in ("", "_dlsym")
+        ]
+        with measured(rig) as use:
+            for program in programs:
+                program.send("run 1000 2000")
+            answers = [program.answer() for program in programs]
+    assert all(result == 0 and launches > 10 for result, launches in answers)
+    assert use.at_most(SHARE, processes=2)
+    assert use.share > SHARE / 100 / 2  # what both waited for at once counts once
+
+
+def test_threads_and_streams_of_a_process_share_one_account(rig: Rig) -> None:
+    with rig.run("cuda_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
+        begin(program, "in_stream")
+        with measured(rig) as use:
+            result, launches = program.ask("spread 2000 1500")
+    assert result == 0  # each stream was destroyed with work in it, and none was touched again
+    assert launches > 64  # more streams than are kept track of at once
+    assert use.at_most(SHARE, kernel_ns=2_000_000)
+
+
+def test_idle_time_between_kernels_is_not_counted(rig: Rig) -> None:
+    # 10 % of the time at most, of which 20 % are allowed: nothing is held up. Were the time from
+    # launch to launch counted, a few launches a second would be left.
+    with rig.run("cuda_launches", HCS_COMPUTE_SHARE="20") as program:
+        begin(program)
+        with measured(rig) as use:
+            result, launches = program.ask("rare 1000 1500")
+    assert result == 0
+    assert launches > 0.5 * use.elapsed_ns / 11_000_000
+
+
+@pytest.mark.parametrize("share", ["", "100", "100,100"])
+def test_without_a_share_nothing_is_held_up(rig: Rig, share: str) -> None:
+    settings = {"HCS_COMPUTE_SHARE": share, "HCS_DEVICES": ",".join(GPUS)}
+    with rig.run("cuda_launches", **settings) as program:
+        begin(program)
+        with measured(rig) as use:
+            assert program.ask("launch 1000 1000") == [0]
+            assert program.ask("finish 0") == [0]
+    assert use.busy_ns >= 999_000_000
+    assert use.share > 0.5
+    assert not rig.ledger.exists()
+
+
+def test_each_card_has_its_own_share(rig: Rig) -> None:
+    settings = {"HCS_COMPUTE_SHARE": "100,10", "HCS_DEVICES": ",".join(GPUS)}
+    with rig.run("cuda_launches", **settings) as program:
+        begin(program)
+        with measured(rig) as first:
+            assert program.ask("launch 1000 1000") == [0]
+            assert program.ask("finish 0") == [0]
+        assert program.ask("device 1") == [0]
+        with measured(rig, 1) as second:
+            assert program.ask("run 1000 1000")[0] == 0
+    assert first.share > 0.5
+    assert second.at_most(10)
+
+
+def test_a_process_killed_in_its_slice_holds_up_nobody(rig: Rig) -> None:
+    settings = {"HCS_COMPUTE_SHARE": str(SHARE)}
+    with rig.run("cuda_launches", **settings) as survivor:
+        begin(survivor)
+        for _ in range(5):
+            with rig.run("cuda_launches", **settings) as victim:
+                begin(victim).send("run 1000 60000")
+                before = rig.busy_ns()
+                while rig.busy_ns() < before + SLICE_NS:
+                    time.sleep(0.005)
+                victim.kill()
+        with measured(rig) as use:
+            result, launches = survivor.ask("run 1000 1500")
+    assert (result, launches > 10) == (0, True)
+    assert use.at_most(SHARE)
+
+
+def test_signals_arrive_and_do_not_shorten_a_wait(rig: Rig) -> None:
+    with rig.run("cuda_launches", HCS_COMPUTE_SHARE="10") as program:
+        begin(program)
+        with measured(rig) as use:
+            result, alarms = program.ask("alarms 1000 1000")
+    assert result == 0
+    assert alarms > 20
+    assert use.at_most(10)
+
+
+def test_a_reset_context_begins_anew(rig: Rig) -> None:
+    for runtime in ("cuda", "hip"):
+        with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
+            begin(program)
+            for _ in range(5):
+                assert program.ask("run 1000 50")[0] == 0
+                assert program.ask("reset") == [0]
+            assert program.ask("errno 10") == [77]
+
+
+def test_memory_is_not_limited_by_a_share_alone(rig: Rig) -> None:
+    with rig.run("cuda_linked", HCS_COMPUTE_SHARE="1") as program:
+        free, total = program.begin().ask("info")[1:]
+        assert program.ask(f"alloc {64 * MIB}")[0] == 0
+        assert program.ask("info") == [0, free - 64 * MIB, total]
+
+
+@pytest.mark.parametrize(
+    ("quota", "devices", "share", "expected"),
+    [
+        ("-", "-", "-", "off"),
+        ("7", "a", "", "off"),
+        ("7", "a", "100", "off"),
+        ("7", "a,b", "30", "30,30"),
+        ("-", "a,b", "30", "30,30"),
+        ("-", "a,b", "30,100", "30,100"),
+        ("7,8", "-", "30,40", "30,40"),
+        ("7", "a,b", "30,40,50", "malformed"),
+        ("-", "a,", "30", "malformed"),
+        ("-", "-", ",".join(["7"] * 17), "malformed"),
+        *(
+            ("7", "a,b", share, "malformed")
+            for share in ("0", "101", "-1", "30%", "3.5", " 30", "30,", "30,x", "1e1", str(2**64))
+        ),
+    ],
+)
+def test_a_share_is_a_percentage_or_one_for_each_card(
+    programs: Path, quota: str, devices: str, share: str, expected: str
+) -> None:
+    done = subprocess.run(
+        [str(programs / "parse_share"), quota, devices, share],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == expected
+
+
+def test_a_malformed_share_limits_nothing_and_is_said_to_who_asks(rig: Rig) -> None:
+    for settings in ({}, {"HCS_DEBUG": "1"}):
+        with rig.run("cuda_launches", HCS_COMPUTE_SHARE="30%", **settings) as program:
+            begin(program)
+            assert rig.stderr() == "" or settings
+            with measured(rig) as use:
+                assert program.ask("launch 1000 500") == [0]
+                assert program.ask("finish 0") == [0]
+            assert use.share > 0.5
+    lines = [json.loads(line) for line in rig.stderr().splitlines()]
+    assert [line["event"] for line in lines] == ["no_compute_share"]
+
+
+def test_the_account_of_busy_time_is_a_union_with_debts_and_bounded_credit(programs: Path) -> None:
+    done = subprocess.run(
+        [str(programs / "work_check")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
