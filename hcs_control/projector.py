@@ -201,7 +201,8 @@ class Projector:
             raise LogGapError(
                 f"{FACTS_STREAM} begins at {state.first_seq}, but the projection stands at "
                 f"{self.position}: facts in between were lost. Restore the stream from a backup, "
-                "or rebuild the projection from agents in an empty database"
+                "restore a newer projection by `hcs snapshot restore` into an empty database, or begin "
+                "anew with both empty: the agents tell again what there is"
             )
         if state.last_seq < self.position:
             raise LogGapError(

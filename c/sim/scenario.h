@@ -134,8 +134,8 @@ unsigned hcs_sim_device_count(const struct hcs_sim_scenario *scenario, enum hcs_
 const struct hcs_sim_device *hcs_sim_device_at(const struct hcs_sim_scenario *scenario,
                                                enum hcs_sim_vendor vendor, unsigned index);
 
-/* Block while the scenario says that calls about card `number` hang. Every library calls this on its
- * way to a card, with no snapshot acquired, so that the change which ends it is seen. */
+/* Block while the scenario says that calls about card `number` hang. Every library calls this on
+ * its way to a card, with no snapshot acquired, so that the change which ends it is seen. */
 void hcs_sim_device_wait(unsigned number);
 
 /* The vendor's own index of a card of that vendor. */

@@ -1,6 +1,6 @@
-/* Reads a scenario's text; see scenario.h. The format is that of Python's configparser: `[section]`,
- * `key = value`, one line each. Unknown sections and keys are skipped, so that the format can grow.
- */
+/* Reads a scenario's text; see scenario.h. The format is that of Python's configparser:
+ * `[section]`, `key = value`, one line each. Unknown sections and keys are skipped, so that the
+ * format can grow. */
 #include "scenario.h"
 
 #include <errno.h>
