@@ -20,9 +20,9 @@
  * strangers use the same card their turns count as ours: the events cannot tell.
  *
  * We never wait in the runtime, only ask: not for longer than a second (then two, then four …) for
- * kernels that do not end, which may be waiting for the very one to be launched; not inside of a capture, and in
- * the capture mode that does not disturb those of others. Whatever the runtime refuses, the launch
- * goes through.
+ * kernels that do not end, which may be waiting for the very one to be launched; not inside of a
+ * capture, and in the mode that does not disturb those of others. Whatever the runtime refuses, the
+ * launch goes through.
  */
 #ifndef HCS_SHARE_H
 #define HCS_SHARE_H

@@ -152,8 +152,7 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **function, int version, u
                              int *status);
 
 /* For cuda_memory.c and cuda_work.c: the calling thread's context and its card, NULL without one;
- * a card by the
- * process's ordinal; CUDA_SUCCESS, or what a call without a context gets. */
+ * a card by the process's ordinal; CUDA_SUCCESS, or what a call without a context gets. */
 const struct hcs_sim_device *hcs_cuda_current_card(void);
 const struct hcs_sim_device *hcs_cuda_card(CUdevice device);
 CUcontext hcs_cuda_current(void);
