@@ -200,9 +200,9 @@ class Projector:
         if state.first_seq > self.position + 1:
             raise LogGapError(
                 f"{FACTS_STREAM} begins at {state.first_seq}, but the projection stands at "
-                f"{self.position}: facts in between were lost. Restore the stream from a backup, or "
-                "a newer projection into an empty database (`hcs snapshot restore`), or begin with "
-                "both empty: the agents tell again what there is"
+                f"{self.position}: facts in between were lost. Restore the stream from a backup, "
+                "or a newer projection into an empty database (`hcs snapshot restore`), or begin "
+                "with both empty: the agents tell again what there is"
             )
         if state.last_seq < self.position:
             raise LogGapError(
