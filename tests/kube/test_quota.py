@@ -54,7 +54,7 @@ RUNTIMES = [
     Runtime(
         node="a100-0",
         card="80Gi",
-        define="-DUSE_CUDA",
+        define='-DRUNTIME="runtime_cuda.h"',
         library="libcuda.so.1",
         out_of_memory=CUDA_OUT_OF_MEMORY,
         block_bytes=CHARGE_BYTES - CUDA_GRANULARITY_BYTES + 1,  # rounded up
@@ -62,7 +62,7 @@ RUNTIMES = [
     Runtime(
         node="ascend-0",
         card="64Gi",
-        define="-DUSE_ACL",
+        define='-DRUNTIME="runtime_acl.h"',
         library="libascendcl.so",
         out_of_memory=ACL_OUT_OF_MEMORY,
         block_bytes=CHARGE_BYTES - ACL_PADDING_BYTES,  # padded
