@@ -6,7 +6,7 @@ import os
 import hypothesis
 import pytest
 
-from tests.support.backend import KINDS, WHEELS
+from tests.support.backend import CONTAINERS, KINDS, WHEELS
 
 # How long an example takes says something of the machine, nothing of the code.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -30,6 +30,17 @@ def _kinds(text: str) -> tuple[str, ...]:
     if unknown:
         raise argparse.ArgumentTypeError(f"no such kind: {unknown} (there is {', '.join(KINDS)})")
     return kinds
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what this user may not do, and what `--backends` leaves out; pytest counts them."""
+    absent = set() if os.geteuid() == 0 else {"root"}
+    if CONTAINERS not in config.getoption("backends"):
+        absent.add("containers")
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in absent)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ RECOVERY_ACTIONS = {Recovery.NONE: 0, Recovery.RESET: 1, Recovery.REBOOT: 2}
 
 IDLE_POWER_MW = 60_000
 BUSY_POWER_MW = 300_000
+FULL_SPEED_PERCENT = 100
 
 CHANGING_FIELDS = (
     "temperature_c",
@@ -189,7 +190,7 @@ def set_speed(scenario: Scenario, number: int, percent: int, *, reason: str) -> 
         number,
         speed_percent=percent,
         core_clock_mhz=device.core_clock_max_mhz * percent // 100,
-        throttle=reason if percent < 100 else "",  # noqa: PLR2004  # all of it
+        throttle=reason if percent < FULL_SPEED_PERCENT else "",
     )
 
 

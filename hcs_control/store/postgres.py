@@ -16,6 +16,12 @@ from hcs_bus.events import AllocationState
 from hcs_bus.names import StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.rows import AnyRow, Change, Removed, RowKey
+from hcs_control.store.bulk import (
+    delete_statement,
+    key_parameters,
+    row_parameters,
+    upsert_statement,
+)
 from hcs_control.store.port import (
     Batch,
     Contents,
@@ -42,12 +48,6 @@ from hcs_control.store.tables import (
     POD,
     PROJECTION_POSITION,
     TABLE_OF_ROW,
-)
-from hcs_control.store.unnest import (
-    delete_statement,
-    key_parameters,
-    row_parameters,
-    upsert_statement,
 )
 
 CONSUMER = "projector"
@@ -274,7 +274,7 @@ async def _write_changes(
     for table, keys in removed.items():
         await connection.execute(delete_statement(table), key_parameters(table, keys))
     for table, changed in rows.items():
-        await connection.execute(upsert_statement(table), row_parameters(table, changed))
+        await connection.execute(upsert_statement(table), row_parameters(changed))
 
 
 async def _write_outbox(

@@ -47,7 +47,6 @@ from hcs_control.rows import AnyRow, Removed
 from hcs_control.store import postgres
 from hcs_control.store.migrate import migrate
 from hcs_control.store.tables import TABLE_OF_ROW
-from hcs_control.store.unnest import row_parameters
 from tests.support.backend import Backend, start_backend, stop_backend
 from tests.support.facts import GIB, device, fault, fingerprint, heartbeat, link, message, quota
 
@@ -213,8 +212,23 @@ async def batches_of_rows(
         for change in folder.changes.values():
             assert not isinstance(change, Removed), "the mix removes nothing"
             rows.setdefault(TABLE_OF_ROW[type(change)], []).append(change)
-        batches.append([(table, row_parameters(table, each)) for table, each in rows.items()])
+        batches.append([(table, arrays_of(table, each)) for table, each in rows.items()])
     return batches
+
+
+def arrays_of(table: Table, rows: list[AnyRow]) -> dict[str, list[Any]]:
+    """Return an array per column; a column of arrays travels as text and is cast back."""
+    columns = {}
+    for column in table.columns:
+        values = [getattr(row, column.name) for row in rows]
+        is_array = isinstance(column.type, ARRAY)
+        columns[column.name] = [array_text(value) for value in values] if is_array else values
+    return columns
+
+
+def array_text(items: tuple[object, ...]) -> str:
+    """Return a PostgreSQL array as text."""
+    return "{" + ",".join(json.dumps(str(item), ensure_ascii=False) for item in items) + "}"
 
 
 def upsert_of(table: Table) -> str:

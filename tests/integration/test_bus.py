@@ -6,6 +6,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import nats.errors
 import pytest
 from structlog.testing import capture_logs
 
@@ -298,6 +299,16 @@ async def test_a_client_that_the_server_ended_is_replaced(bus: JetStreamBus) -> 
         await publish_all(bus, [message(heartbeat())])
         assert [seq for seq, _ in await read(follower, 1)] == [2]
     assert (await bus.stream_state(FACTS_STREAM)).last_seq == 2
+
+
+async def test_of_headers_only_the_servers_own_words_are_read(bus: JetStreamBus) -> None:
+    client = bus._connection.client
+    subscription = await client.subscribe("any")
+    await client.publish("any", b"x", headers={"a": "b"})
+    message = await subscription.next_msg(timeout=DEADLINE_S)
+    assert (message.data, message.headers) == (b"x", None)
+    with pytest.raises(nats.errors.NoRespondersError):
+        await client.request("nobody")
 
 
 async def test_no_server_is_said_so_and_not_waited_for() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.backend import CONTAINERS
 from tests.support.containers_engine import CONTROL_GROUPS
 from tests.support.local_cluster import eventually
 
@@ -27,13 +26,6 @@ print(os.environ["DOCKER_HOST"].removeprefix("unix://"), flush=True)
 sys.stdin.read()
 stop_backend(backend)
 """
-
-
-@pytest.fixture
-def containers(request: pytest.FixtureRequest) -> None:
-    """Skip where `--backends` leaves containers out, or no engine of our own could be started."""
-    if CONTAINERS not in request.config.getoption("backends") or os.geteuid() != 0:
-        pytest.skip("containers are not wanted here, or this is not root")
 
 
 @contextmanager
@@ -82,7 +74,8 @@ def contained(root: Path) -> list[str]:
     ]
 
 
-@pytest.mark.usefixtures("containers")
+@pytest.mark.root
+@pytest.mark.containers
 def test_an_engine_of_our_own_leaves_nothing_behind(tmp_path: Path) -> None:
     with running(tmp_path) as (child, root):
         assert {"nats-server", "postgres"} <= set(contained(root))
@@ -93,7 +86,8 @@ def test_an_engine_of_our_own_leaves_nothing_behind(tmp_path: Path) -> None:
         assert [*CONTROL_GROUPS.glob(root.name), *CONTROL_GROUPS.glob(f"*/{root.name}")] == []
 
 
-@pytest.mark.usefixtures("containers")
+@pytest.mark.root
+@pytest.mark.containers
 def test_a_test_run_that_is_killed_takes_its_engine_and_its_containers_along(
     tmp_path: Path,
 ) -> None:

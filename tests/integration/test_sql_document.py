@@ -73,7 +73,7 @@ def story() -> Folding:
             GPU_NODE,
             allocation(AllocationState.RESERVED, ("GPU-b2", 80, 312), pod="pod-2", node=GPU_NODE),
         ),
-        (20, GPU_NODE, quota("GPU-a1", used_gib=11)),
+        (20, GPU_NODE, quota("GPU-a1", used_gib=11, launches=86_400)),
         (25, GPU_NODE, unenforced("GPU-b2", used_gib=3)),
         (30, NPU_NODE, fault("2102NPU07", "80E18402", vendor=Vendor.HUAWEI)),
         (40, NPU_NODE, fault("2102NPU07", "80E18402", state=FaultState.CLEARED)),
@@ -84,14 +84,18 @@ def story() -> Folding:
         (80, GPU_NODE, _samples()),
         (80, GPU_NODE, heartbeat()),
         (80, NPU_NODE, heartbeat()),
-        (81, NPU_NODE, FACTS["compute_quota"]),
+        (81, NPU_NODE, _compute_quota()),
         (82, GPU_NODE, FACTS["checkpoint"]),
     ]
     for offset_s, node, fact in steps:
-        if isinstance(fact, ComputeQuota):
-            fact = msgspec.structs.replace(fact, namespace="default", priorities=())  # noqa: PLW2901
         folding.add(at(offset_s, fact), node=node)
     return folding
+
+
+def _compute_quota() -> Fact:
+    fact = FACTS["compute_quota"]
+    assert isinstance(fact, ComputeQuota)
+    return msgspec.structs.replace(fact, namespace="default", priorities=())
 
 
 def _occurrence() -> Fact:

@@ -126,7 +126,7 @@ def test_a_process_without_a_number_is_none_and_memory_that_cannot_be_is_unknown
 
 @given(st.dictionaries(st.sampled_from(SAMPLE_FIELDS), NUMBERS))
 def test_every_sample_can_be_sent_and_read(values: dict[str, float]) -> None:
-    wild = Reading(sample=DeviceSample(device_id=CARD, **values))  # type: ignore[arg-type]
+    wild = Reading(sample=DeviceSample(device_id=CARD, **values))  # type: ignore[arg-type]  # all are numbers
     told = tuple(reading.sample for reading in bounds.readings([wild]))
     samples = Samples(at_ns=1, interval_s=1, devices=told)
     assert msgspec.json.decode(msgspec.json.encode(samples), type=Samples) == samples

@@ -132,7 +132,7 @@ def test_samples_are_taken_at_multiples_of_the_interval() -> None:
         at_s.append(detector.now_s)
         return sample()
 
-    detector.sample = noting  # type: ignore[method-assign]
+    detector.sample = noting  # type: ignore[method-assign]  # what a spy does
     said = watch(detector, waits=60)
     assert at_s == [103.0, 110.0, 120.0, 130.0]
     sampled = only(said, Sampled)[0]

@@ -198,16 +198,16 @@ async def test_what_the_disk_does_not_forget_is_not_published_again(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of eight megabytes, where that is allowed."""
+    """Mount a file system of eight megabytes."""
     place = tmp_path / "disk"
     place.mkdir()
     options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
-    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting is not allowed here")
+    subprocess.run(["mount", *options], check=True)
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.root
 async def test_a_disk_that_is_full_loses_no_fault(small_disk: Path) -> None:
     bus, spool = MemoryBus(), Spool(small_disk, node=NODE)
     publisher = SpoolPublisher(spool)
