@@ -24,7 +24,7 @@ from hcs_agents.quota.credentials import PROC, pod_of
 from hcs_bus.events import Quota
 from hcs_bus.names import DeviceId, PodUid, Vendor
 
-GRACE_S = 10.0  # a process has connected by then: it tries again each second
+GRACE_S = 10.0  # a process has connected by then: it tries again after eight at the latest
 INTERVAL_S = 10.0  # between two facts of one Pod and card, unless it begins or ends
 
 
@@ -137,6 +137,10 @@ class Enforcement:
             if state == _NOBODY:
                 self._told.pop(place, None)
         return facts
+
+    def state(self, *, at_ns: int) -> list[Quota]:
+        """Return what facts about the Pods that were told of would say now, for metrics."""
+        return [_fact(place, told.state, at_ns) for place, told in self._told.items()]
 
     def strangers(self) -> dict[DeviceId, Strangers]:
         """Return the processes outside of Pods by card, for metrics."""

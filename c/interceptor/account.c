@@ -44,8 +44,10 @@ static void after_fork_in_child(void) {
 /* With the mutex held. */
 static HCS_SELDOM void join(void) {
     static bool fork_watched;
-    int saved_errno = errno;
+    int saved_errno = errno, cancel_state;
     struct timespec now;
+    /* Opening a file is a cancellation point, where the application does not expect one. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     fork_watched = fork_watched || pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
     clock_gettime(CLOCK_REALTIME, &now);
     uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -56,6 +58,7 @@ static HCS_SELDOM void join(void) {
     if (joined != NULL) {
         hcs_report_start();
     }
+    pthread_setcancelstate(cancel_state, NULL);
     errno = saved_errno;
 }
 
@@ -84,7 +87,8 @@ static struct hcs_ledger *ledger_of(int card) {
     return own != NULL && (unsigned)card < own->device_count ? own : NULL;
 }
 
-HCS_IN_ONE_PIECE hcs_charge hcs_reserve_in(int card, unsigned context, uint64_t bytes) {
+/* The first time, without an account of the card, or when it does not fit at first sight. */
+static HCS_SELDOM hcs_charge reserve_after_all(int card, unsigned context, uint64_t bytes) {
     struct hcs_ledger *own = ledger_of(card);
     if (own == NULL) {
         return HCS_UNENFORCED;
@@ -92,6 +96,16 @@ HCS_IN_ONE_PIECE hcs_charge hcs_reserve_in(int card, unsigned context, uint64_t 
     bool granted = hcs_ledger_reserve(own, slot, (unsigned)card, bytes);
     hcs_report_changed();
     return granted ? hcs_block_of(bytes, (unsigned)card, context) : HCS_REFUSED;
+}
+
+HCS_IN_ONE_PIECE hcs_charge hcs_reserve_in(int card, unsigned context, uint64_t bytes) {
+    struct hcs_ledger *own = __atomic_load_n(&ledger, __ATOMIC_ACQUIRE);
+    if (own == NULL || (unsigned)card >= own->device_count ||
+        !hcs_ledger_reserve_at_once(own, slot, (unsigned)card, bytes)) {
+        return reserve_after_all(card, context, bytes);
+    }
+    hcs_report_changed();
+    return hcs_block_of(bytes, (unsigned)card, context);
 }
 
 static void release(unsigned device, uint64_t bytes) {
@@ -107,13 +121,9 @@ HCS_IN_ONE_PIECE void hcs_give_back(hcs_charge charge) {
 }
 
 HCS_IN_ONE_PIECE void hcs_remember(hcs_charge charge, uint64_t address) {
-    hcs_block block = charge;
-    enum hcs_table_put put = hcs_blocks_put(address, &block);
-    if (put == HCS_TABLE_REPLACED) {
-        hcs_give_back(block);
-    } else if (put == HCS_TABLE_NO_MEMORY) {
-        /* The host is out of memory. The charge stays until the process ends. */
-        hcs_debug("charge_kept", "no memory to remember an address");
+    hcs_block replaced = hcs_blocks_put(address, charge);
+    if (replaced != 0) {
+        hcs_give_back(replaced);
     }
 }
 

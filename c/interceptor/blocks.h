@@ -43,9 +43,9 @@ static inline unsigned hcs_block_context(hcs_block block) {
     return block >> (HCS_BLOCK_BYTES_BITS + HCS_BLOCK_DEVICE_BITS) & (HCS_CONTEXTS_MAX - 1);
 }
 
-/* Remember a block. If it replaces another, that one's end escaped us and its address was used
- * again: it is in `block` afterwards. */
-enum hcs_table_put hcs_blocks_put(uint64_t address, hcs_block *block);
+/* Remember a block. Returns the one that it replaces, whose end escaped us, as its address was used
+ * again; 0: none. */
+hcs_block hcs_blocks_put(uint64_t address, hcs_block block);
 
 /* Forget an address and return what was there; 0: never heard of it. */
 hcs_block hcs_blocks_take(uint64_t address);

@@ -10,9 +10,12 @@
 #include "config.h"
 #include "seldom.h"
 
-static HCS_SELDOM unsigned char look_up(const struct hcs_cards *cards, int number) {
+static HCS_SELDOM int look_up(struct hcs_cards *cards, int number) {
     int position = hcs_config()->enforced ? cards->find(number) : -1;
-    return position >= 0 && position < HCS_WIRE_DEVICES_MAX ? (unsigned char)position + 2 : 1;
+    position = position < HCS_WIRE_DEVICES_MAX ? position : -1;
+    unsigned char known = position >= 0 ? (unsigned char)position + 2 : 1;
+    __atomic_store_n(&cards->known[number], known, __ATOMIC_RELAXED);
+    return position;
 }
 
 int hcs_cards_position(struct hcs_cards *cards, int number) {
@@ -20,11 +23,7 @@ int hcs_cards_position(struct hcs_cards *cards, int number) {
         return -1;
     }
     unsigned char known = __atomic_load_n(&cards->known[number], __ATOMIC_RELAXED);
-    if (known == 0) {
-        known = look_up(cards, number);
-        __atomic_store_n(&cards->known[number], known, __ATOMIC_RELAXED);
-    }
-    return (int)known - 2;
+    return known != 0 ? (int)known - 2 : look_up(cards, number);
 }
 
 static const char *without_type(const char *id) {

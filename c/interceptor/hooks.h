@@ -19,6 +19,7 @@
 #include "account.h"
 #include "cards.h"
 #include "handles.h"
+#include "report.h"
 #include "seldom.h"
 #include "share.h"
 #include "symbols.h"
@@ -98,8 +99,12 @@
     HCS_AROUND(FUNCTION, PARAMETERS, ARGUMENTS, (void)0, AFTER)
 
 /* A launch of work, in the queue that PLACE says. Its first call decides which way all go from then
- * on: through ours, or, without a share, straight to the vendor's, for the price of a jump. */
+ * on: through ours, or, without a share, straight to the vendor's. Either way it is counted. */
 #define HCS_LAUNCH(FUNCTION, PARAMETERS, ARGUMENTS, PLACE)                                        \
+    HCS_LAUNCH_AROUND(FUNCTION, PARAMETERS, ARGUMENTS, PLACE, true, (void)0)
+
+/* One that is refused unless it is READY, and has something to do AFTER it. */
+#define HCS_LAUNCH_AROUND(FUNCTION, PARAMETERS, ARGUMENTS, PLACE, READY, AFTER)                   \
     HCS_HOOK int FUNCTION PARAMETERS;                                                             \
     HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
     static int FUNCTION##_limited PARAMETERS {                                                    \
@@ -121,13 +126,18 @@
         if (real == NULL) {                                                                       \
             return NOT_THERE;                                                                     \
         }                                                                                         \
+        hcs_account_ledger_of(0); /* who only launches is to be heard of, too */                  \
         int(*way) PARAMETERS = hcs_share_limits() ? FUNCTION##_limited : real;                    \
         __atomic_store_n(&FUNCTION##_way, way, __ATOMIC_RELEASE);                                 \
         return way ARGUMENTS;                                                                     \
     }                                                                                             \
     int FUNCTION PARAMETERS {                                                                     \
         int(*way) PARAMETERS = __atomic_load_n(&FUNCTION##_way, __ATOMIC_ACQUIRE);                \
-        return way ARGUMENTS;                                                                     \
+        hcs_report_launching();                                                                   \
+        int result = (READY) ? way ARGUMENTS : OUT_OF_MEMORY;                                     \
+        hcs_report_launched(result == 0);                                                         \
+        AFTER;                                                                                    \
+        return result;                                                                            \
     }                                                                                             \
     struct hcs_symbol
 

@@ -1,10 +1,9 @@
-/* CUDA: the driver layer, below every runtime, linked or static.
+/* CUDA: the driver layer, below every runtime, linked or static. Contexts and memory; the rest is
+ * in hooks_cuda_pools.c, hooks_cuda_work.c and hooks_cuda_lookup.c.
  *
  * Classic, managed and pitched memory and arrays end with their context. What comes from a pool or
  * behind a handle belongs to the card and outlives every context. Not charged: host memory; what is
- * imported from another process, which has it charged already; a pool that was made and not used.
- * A graph's allocation nodes are not charged either: the driver takes memory for them at a launch,
- * shares it among graphs, and says only afterwards how much that was.
+ * imported from another process, which has it charged already.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -12,18 +11,11 @@
 #include <string.h>
 
 #include "config.h"
-#include "hooks.h"
+#include "hooks_cuda.h"
+#include "pools.h"
 #include "seldom.h"
 
-enum {
-    CUDA_SUCCESS = 0,
-    CUDA_ERROR_OUT_OF_MEMORY = 2,
-    CUDA_ERROR_NOT_INITIALIZED = 3,
-};
-static const struct hcs_library cuda_library = {{"libcuda.so.1"}};
-#define LIBRARY cuda_library
-#define OUT_OF_MEMORY CUDA_ERROR_OUT_OF_MEMORY
-#define NOT_THERE CUDA_ERROR_NOT_INITIALIZED
+const struct hcs_library hcs_cuda_library = {{"libcuda.so.1"}};
 
 #define GRANULARITY_BYTES 512 /* what cuMemAlloc really hands out is a multiple of this */
 #define UUID_BYTES 16
@@ -55,7 +47,7 @@ static int find_card(int device) {
     return position >= 0 ? position : device;
 }
 
-static struct hcs_cards cards = {.find = find_card};
+struct hcs_cards hcs_cuda_cards = {.find = find_card};
 
 /* Contexts that were seen, so that what they hold can be given back with them. A number is used
  * again when its context ended; without a free one, charges stay until they are freed. */
@@ -68,22 +60,17 @@ static unsigned contexts_used = 1;  /* 0 stands for none */
 static unsigned contexts_ended;     /* grows: what threads remember about contexts is void */
 static void *primary[HCS_CARDS_MAX]; /* by device */
 
-struct place {
-    int card;
-    unsigned context;
-};
-
 static int current_card(void) {
     int (*get_device)(int *) = hcs_real(&find_cuCtxGetDevice);
     int device;
     bool known = get_device != NULL && get_device(&device) == CUDA_SUCCESS;
-    return known ? hcs_cards_position(&cards, device) : -1;
+    return known ? hcs_cards_position(&hcs_cuda_cards, device) : -1;
 }
 
 /* The number of a context, given to it now if it has none. */
-static HCS_SELDOM struct place place_of(void *context) {
+static HCS_SELDOM struct hcs_cuda_place place_of(void *context) {
     unsigned free_number = 0, number = 1;
-    struct place place = {current_card(), 0};
+    struct hcs_cuda_place place = {current_card(), 0};
     pthread_mutex_lock(&contexts_mutex);
     while (number < contexts_used && contexts[number].context != context) {
         free_number = contexts[number].context == NULL ? number : free_number;
@@ -102,16 +89,16 @@ static HCS_SELDOM struct place place_of(void *context) {
 }
 
 /* The current context; each thread remembers its last one. */
-static inline struct place current_place(void) {
+static inline struct hcs_cuda_place current_place(void) {
     static __thread struct {
         void *context;
         unsigned ended;
-        struct place place;
+        struct hcs_cuda_place place;
     } last __attribute__((tls_model("initial-exec")));
     int (*get_current)(void **) = hcs_real(&find_cuCtxGetCurrent);
     void *context = NULL;
     if (get_current == NULL || get_current(&context) != CUDA_SUCCESS || context == NULL) {
-        return (struct place){-1, 0};
+        return (struct hcs_cuda_place){-1, 0};
     }
     unsigned ended = __atomic_load_n(&contexts_ended, __ATOMIC_ACQUIRE);
     if (last.context != context || last.ended != ended) {
@@ -121,6 +108,8 @@ static inline struct place current_place(void) {
     }
     return last.place;
 }
+
+struct hcs_cuda_place hcs_cuda_current(void) { return current_place(); }
 
 /* A context is about to end: its number is nobody's from now on, though the next context may get
  * its address. Returns the number, 0 for a context that we never saw. */
@@ -149,12 +138,10 @@ static void context_ended(unsigned number) {
 }
 
 static hcs_charge in_context(uint64_t bytes) {
-    struct place place = current_place();
-    return hcs_reserve_in(place.card, place.context, hcs_round_up(bytes, GRANULARITY_BYTES));
-}
-
-static hcs_charge on_card(uint64_t bytes) {
-    return hcs_reserve(current_place().card, hcs_round_up(bytes, GRANULARITY_BYTES));
+    struct hcs_cuda_place place = current_place();
+    bytes = hcs_round_up(bytes, GRANULARITY_BYTES);
+    hcs_pools_make_room(place.card, bytes);
+    return hcs_reserve_in(place.card, place.context, bytes);
 }
 
 /* cuMemAllocPitch's rows: 512 bytes suit every card's textures. */
@@ -169,21 +156,7 @@ HCS_ALLOCATION(cuMemAllocManaged, (uint64_t *pointer, size_t bytes, unsigned fla
 HCS_ALLOCATION(cuMemAllocPitch_v2,
                (uint64_t *pointer, size_t *pitch, size_t width, size_t height, unsigned element),
                (pointer, pitch, width, height, element), in_rows(width, height), *pointer);
-HCS_ALLOCATION(cuMemAllocAsync, (uint64_t *pointer, size_t bytes, void *stream),
-               (pointer, bytes, stream), on_card(bytes), *pointer);
-HCS_ALLOCATION(cuMemAllocAsync_ptsz, (uint64_t *pointer, size_t bytes, void *stream),
-               (pointer, bytes, stream), on_card(bytes), *pointer);
-HCS_ALLOCATION(cuMemAllocFromPoolAsync,
-               (uint64_t *pointer, size_t bytes, void *pool, void *stream),
-               (pointer, bytes, pool, stream), on_card(bytes), *pointer);
-HCS_ALLOCATION(cuMemAllocFromPoolAsync_ptsz,
-               (uint64_t *pointer, size_t bytes, void *pool, void *stream),
-               (pointer, bytes, pool, stream), on_card(bytes), *pointer);
-HCS_FREE(cuMemFree_v2, (uint64_t pointer), (pointer), hcs_take(pointer), pointer);
-HCS_FREE(cuMemFreeAsync, (uint64_t pointer, void *stream), (pointer, stream), hcs_take(pointer),
-         pointer);
-HCS_FREE(cuMemFreeAsync_ptsz, (uint64_t pointer, void *stream), (pointer, stream),
-         hcs_take(pointer), pointer);
+HCS_POOL_FREE(cuMemFree_v2, (uint64_t pointer), (pointer), pointer);
 
 struct array_descriptor { /* CUDA_ARRAY_DESCRIPTOR */
     size_t width, height;
@@ -263,7 +236,9 @@ enum { LOCATION_DEVICE = 1 };
 /* The size is a multiple of the granularity already: the driver takes no other. */
 static hcs_charge at_location(const struct memory_location *location, size_t bytes) {
     bool on_a_card = location != NULL && location->location_type == LOCATION_DEVICE;
-    return hcs_reserve(on_a_card ? hcs_cards_position(&cards, location->location_id) : -1, bytes);
+    int card = on_a_card ? hcs_cards_position(&hcs_cuda_cards, location->location_id) : -1;
+    hcs_pools_make_room(card, bytes);
+    return hcs_reserve(card, bytes);
 }
 
 typedef uint64_t HANDLE;
@@ -308,168 +283,8 @@ HCS_AROUND(cuDevicePrimaryCtxReset_v2, (int device), (device),
            unsigned number = context_ending(primary_of(device)), context_ended(number));
 
 HCS_AFTER(cuMemGetInfo_v2, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
+          hcs_pools_synchronized();
           hcs_show_quota(current_place().card, free_bytes, total_bytes));
 HCS_AFTER(cuDeviceTotalMem_v2, (size_t *bytes, int device), (bytes, device),
-          hcs_show_quota(hcs_cards_position(&cards, device), NULL, bytes));
+          hcs_show_quota(hcs_cards_position(&hcs_cuda_cards, device), NULL, bytes));
 
-HCS_CALLED(cuEventCreate);
-HCS_CALLED(cuEventDestroy_v2);
-HCS_CALLED(cuEventRecord);
-HCS_CALLED(cuEventQuery);
-HCS_CALLED(cuEventElapsedTime);
-HCS_CALLED(cuStreamIsCapturing);
-HCS_CALLED(cuThreadExchangeStreamCaptureMode);
-
-static const struct hcs_share_runtime share_runtime = {
-    &find_cuEventCreate,        &find_cuEventDestroy_v2,
-    &find_cuEventRecord,        &find_cuEventQuery,
-    &find_cuEventElapsedTime,   &find_cuStreamIsCapturing,
-    &find_cuThreadExchangeStreamCaptureMode,
-};
-
-static struct hcs_share_place in_stream(void *stream, void *what_null_means) {
-    struct place place = current_place();
-    return (struct hcs_share_place){&share_runtime, place.card, place.context,
-                                    stream != NULL ? stream : what_null_means};
-}
-static struct hcs_share_place in_legacy(void *stream) {
-    return in_stream(stream, HCS_SHARE_LEGACY_STREAM);
-}
-static struct hcs_share_place in_own(void *stream) {
-    return in_stream(stream, HCS_SHARE_OWN_STREAM);
-}
-
-struct launch { /* CUlaunchConfig */
-    unsigned grid[3], block[3], shared_bytes;
-    void *stream, *attributes;
-    unsigned attribute_count;
-};
-/* Without one there is nothing to launch, and the driver will say so. */
-static void *stream_of(const struct launch *launch) {
-    return launch != NULL ? launch->stream : NULL;
-}
-
-HCS_LAUNCH(cuLaunchKernel,
-           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
-            void **parameters, void **extra),
-           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
-            parameters, extra),
-           in_legacy(stream));
-HCS_LAUNCH(cuLaunchKernel_ptsz,
-           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
-            void **parameters, void **extra),
-           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
-            parameters, extra),
-           in_own(stream));
-HCS_LAUNCH(cuLaunchKernelEx,
-           (const struct launch *launch, void *function, void **parameters, void **extra),
-           (launch, function, parameters, extra), in_legacy(stream_of(launch)));
-HCS_LAUNCH(cuLaunchKernelEx_ptsz,
-           (const struct launch *launch, void *function, void **parameters, void **extra),
-           (launch, function, parameters, extra), in_own(stream_of(launch)));
-HCS_LAUNCH(cuLaunchCooperativeKernel,
-           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
-            void **parameters),
-           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
-            parameters),
-           in_legacy(stream));
-HCS_LAUNCH(cuLaunchCooperativeKernel_ptsz,
-           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
-            void **parameters),
-           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
-            parameters),
-           in_own(stream));
-HCS_LAUNCH(cuGraphLaunch, (void *executable, void *stream), (executable, stream),
-           in_legacy(stream));
-HCS_LAUNCH(cuGraphLaunch_ptsz, (void *executable, void *stream), (executable, stream),
-           in_own(stream));
-
-HCS_HOOK int cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags);
-HCS_HOOK int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
-                                 int *status);
-HCS_SYMBOL(cuGetProcAddress, LIBRARY, cuGetProcAddress);
-HCS_SYMBOL(cuGetProcAddress_v2, LIBRARY, cuGetProcAddress_v2);
-
-enum { PER_THREAD_STREAM = 2 }; /* the flag that asks for the _ptsz form */
-
-/* By plain name, as cuGetProcAddress wants it, and the version from which our form is meant; newer
- * forms and those for the other streams first. */
-static const struct entry {
-    const char *name;
-    int since;
-    uint64_t flags;
-    void *hook;
-} entries[] = {
-    {"cuMemAlloc", 3020, 0, cuMemAlloc_v2},
-    {"cuMemFree", 3020, 0, cuMemFree_v2},
-    {"cuMemGetInfo", 3020, 0, cuMemGetInfo_v2},
-    {"cuDeviceTotalMem", 3020, 0, cuDeviceTotalMem_v2},
-    {"cuMemAllocPitch", 3020, 0, cuMemAllocPitch_v2},
-    {"cuMemAllocManaged", 6000, 0, cuMemAllocManaged},
-    {"cuMemAllocAsync", 11020, PER_THREAD_STREAM, cuMemAllocAsync_ptsz},
-    {"cuMemAllocAsync", 11020, 0, cuMemAllocAsync},
-    {"cuMemAllocFromPoolAsync", 11020, PER_THREAD_STREAM, cuMemAllocFromPoolAsync_ptsz},
-    {"cuMemAllocFromPoolAsync", 11020, 0, cuMemAllocFromPoolAsync},
-    {"cuMemFreeAsync", 11020, PER_THREAD_STREAM, cuMemFreeAsync_ptsz},
-    {"cuMemFreeAsync", 11020, 0, cuMemFreeAsync},
-    {"cuArrayCreate", 3020, 0, cuArrayCreate_v2},
-    {"cuArray3DCreate", 3020, 0, cuArray3DCreate_v2},
-    {"cuArrayDestroy", 2000, 0, cuArrayDestroy},
-    {"cuMipmappedArrayCreate", 5000, 0, cuMipmappedArrayCreate},
-    {"cuMipmappedArrayDestroy", 5000, 0, cuMipmappedArrayDestroy},
-    {"cuMemCreate", 10020, 0, cuMemCreate},
-    {"cuMemMap", 10020, 0, cuMemMap},
-    {"cuMemUnmap", 10020, 0, cuMemUnmap},
-    {"cuMemRetainAllocationHandle", 11000, 0, cuMemRetainAllocationHandle},
-    {"cuMemRelease", 10020, 0, cuMemRelease},
-    {"cuLaunchKernel", 7000, PER_THREAD_STREAM, cuLaunchKernel_ptsz},
-    {"cuLaunchKernel", 4000, 0, cuLaunchKernel},
-    {"cuLaunchKernelEx", 11060, PER_THREAD_STREAM, cuLaunchKernelEx_ptsz},
-    {"cuLaunchKernelEx", 11060, 0, cuLaunchKernelEx},
-    {"cuLaunchCooperativeKernel", 9000, PER_THREAD_STREAM, cuLaunchCooperativeKernel_ptsz},
-    {"cuLaunchCooperativeKernel", 9000, 0, cuLaunchCooperativeKernel},
-    {"cuGraphLaunch", 10000, PER_THREAD_STREAM, cuGraphLaunch_ptsz},
-    {"cuGraphLaunch", 10000, 0, cuGraphLaunch},
-    {"cuCtxDestroy", 4000, 0, cuCtxDestroy_v2},
-    {"cuDevicePrimaryCtxRetain", 7000, 0, cuDevicePrimaryCtxRetain},
-    {"cuDevicePrimaryCtxRelease", 11000, 0, cuDevicePrimaryCtxRelease_v2},
-    {"cuDevicePrimaryCtxReset", 11000, 0, cuDevicePrimaryCtxReset_v2},
-    {"cuGetProcAddress", 12000, 0, cuGetProcAddress_v2},
-    {"cuGetProcAddress", 11030, 0, cuGetProcAddress},
-};
-
-/* Exchange what the driver found; what it did not find stays unfound. */
-static void exchange(int result, const char *symbol, void **function, int version,
-                     uint64_t flags) {
-    if (result != CUDA_SUCCESS || symbol == NULL || function == NULL || *function == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
-        const struct entry *entry = &entries[i];
-        if (strcmp(entry->name, symbol) == 0 && version >= entry->since &&
-            (flags & entry->flags) == entry->flags) {
-            *function = entry->hook;
-            return;
-        }
-    }
-}
-
-int cuGetProcAddress(const char *symbol, void **function, int version, uint64_t flags) {
-    int (*real)(const char *, void **, int, uint64_t) = hcs_real(&find_cuGetProcAddress);
-    int result = real != NULL ? real(symbol, function, version, flags) : NOT_THERE;
-    exchange(result, symbol, function, version, flags);
-    return result;
-}
-
-int cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags,
-                        int *status) {
-    int (*real)(const char *, void **, int, uint64_t, int *) =
-        hcs_real(&find_cuGetProcAddress_v2);
-    int result = real != NULL ? real(symbol, function, version, flags, status) : NOT_THERE;
-    exchange(result, symbol, function, version, flags);
-    return result;
-}

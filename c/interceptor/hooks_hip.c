@@ -1,13 +1,11 @@
-/* HIP, AMD's and Hygon's: frameworks link with it, and it goes to the hardware by itself. */
-#include "hooks.h"
+/* HIP, AMD's and Hygon's: frameworks link with it, and it goes to the hardware by itself. Pools and
+ * graphs are in hooks_hip_pools.c, launches in hooks_hip_work.c. */
+#include "hooks_hip.h"
+#include "pools.h"
 
-enum { HIP_ERROR_OUT_OF_MEMORY = 2, HIP_ERROR_NOT_INITIALIZED = 3 };
-static const struct hcs_library hip_library = {
+const struct hcs_library hcs_hip_library = {
     {"libgalaxyhip.so.5", "libgalaxyhip.so", "libamdhip64.so.7", "libamdhip64.so.6",
      "libamdhip64.so.5", "libamdhip64.so"}};
-#define LIBRARY hip_library
-#define OUT_OF_MEMORY HIP_ERROR_OUT_OF_MEMORY
-#define NOT_THERE HIP_ERROR_NOT_INITIALIZED
 
 #define GRANULARITY_BYTES 4096 /* a page of the card, which is what the driver hands out */
 #define PITCH_BYTES 256
@@ -16,17 +14,20 @@ HCS_CALLED(hipGetDevice);
 
 static int find_card(int device) { return hcs_cards_ranked("HIP_VISIBLE_DEVICES", device); }
 
-static struct hcs_cards cards = {.find = find_card};
+struct hcs_cards hcs_hip_cards = {.find = find_card};
 
-static int current_card(void) {
+int hcs_hip_current_card(void) {
     int (*get_device)(int *) = hcs_real(&find_hipGetDevice);
     int device;
     bool known = get_device != NULL && get_device(&device) == 0;
-    return known ? hcs_cards_position(&cards, device) : -1;
+    return known ? hcs_cards_position(&hcs_hip_cards, device) : -1;
 }
 
 static hcs_charge paged(uint64_t bytes) {
-    return hcs_reserve(current_card(), hcs_round_up(bytes, GRANULARITY_BYTES));
+    int card = hcs_hip_current_card();
+    bytes = hcs_round_up(bytes, GRANULARITY_BYTES);
+    hcs_pools_make_room(card, bytes);
+    return hcs_reserve(card, bytes);
 }
 
 static hcs_charge in_rows(size_t width, size_t height, size_t depth) {
@@ -40,10 +41,6 @@ HCS_ALLOCATION(hipExtMallocWithFlags, (void **pointer, size_t bytes, unsigned fl
                (pointer, bytes, flags), paged(bytes), HCS_KEY(*pointer));
 HCS_ALLOCATION(hipMallocManaged, (void **pointer, size_t bytes, unsigned flags),
                (pointer, bytes, flags), paged(bytes), HCS_KEY(*pointer));
-HCS_ALLOCATION(hipMallocAsync, (void **pointer, size_t bytes, void *stream),
-               (pointer, bytes, stream), paged(bytes), HCS_KEY(*pointer));
-HCS_ALLOCATION(hipMallocFromPoolAsync, (void **pointer, size_t bytes, void *pool, void *stream),
-               (pointer, bytes, pool, stream), paged(bytes), HCS_KEY(*pointer));
 HCS_ALLOCATION(hipMallocPitch, (void **pointer, size_t *pitch, size_t width, size_t height),
                (pointer, pitch, width, height), in_rows(width, height, 1), HCS_KEY(*pointer));
 HCS_ALLOCATION(hipMemAllocPitch,
@@ -61,10 +58,6 @@ struct extent { /* hipExtent */
 HCS_ALLOCATION(hipMalloc3D, (struct pitched_pointer * pitched, struct extent extent),
                (pitched, extent), in_rows(extent.width, extent.height, extent.depth),
                HCS_KEY(pitched->pointer));
-
-HCS_FREE(hipFree, (void *pointer), (pointer), hcs_take(HCS_KEY(pointer)), HCS_KEY(pointer));
-HCS_FREE(hipFreeAsync, (void *pointer, void *stream), (pointer, stream),
-         hcs_take(HCS_KEY(pointer)), HCS_KEY(pointer));
 
 struct channels { /* hipChannelFormatDesc */
     int x, y, z, w, kind; /* bits */
@@ -98,7 +91,9 @@ enum { LOCATION_DEVICE = 1 };
 
 static hcs_charge at_location(const struct memory_location *location, size_t bytes) {
     bool on_a_card = location != NULL && location->location_type == LOCATION_DEVICE;
-    return hcs_reserve(on_a_card ? hcs_cards_position(&cards, location->location_id) : -1, bytes);
+    int card = on_a_card ? hcs_cards_position(&hcs_hip_cards, location->location_id) : -1;
+    hcs_pools_make_room(card, bytes);
+    return hcs_reserve(card, bytes);
 }
 
 typedef void *HANDLE;
@@ -112,58 +107,23 @@ HCS_UNMAPS(hipMemUnmap, void *);
 HCS_RETAINS(hipMemRetainAllocationHandle);
 HCS_RELEASES(hipMemRelease);
 
-HCS_CALLED(hipEventCreateWithFlags);
-HCS_CALLED(hipEventDestroy);
-HCS_CALLED(hipEventRecord);
-HCS_CALLED(hipEventQuery);
-HCS_CALLED(hipEventElapsedTime);
-HCS_CALLED(hipStreamIsCapturing);
-HCS_CALLED(hipThreadExchangeStreamCaptureMode);
-
-static const struct hcs_share_runtime share_runtime = {
-    &find_hipEventCreateWithFlags, &find_hipEventDestroy,      &find_hipEventRecord,
-    &find_hipEventQuery,           &find_hipEventElapsedTime,  &find_hipStreamIsCapturing,
-    &find_hipThreadExchangeStreamCaptureMode,
-};
-
-/* A card stands for its context: events end with a reset. */
-static struct hcs_share_place in_stream(void *stream) {
-    int card = current_card();
-    return (struct hcs_share_place){&share_runtime, card, (unsigned)card + 1, stream};
-}
-
-struct dim3 {
-    uint32_t x, y, z;
-};
-HCS_LAUNCH(hipLaunchKernel,
-           (const void *function, struct dim3 grid, struct dim3 block, void **parameters,
-            size_t shared_bytes, void *stream),
-           (function, grid, block, parameters, shared_bytes, stream), in_stream(stream));
-HCS_LAUNCH(hipModuleLaunchKernel,
-           (void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-            unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream,
-            void **parameters, void **extra),
-           (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
-            parameters, extra),
-           in_stream(stream));
-HCS_LAUNCH(hipGraphLaunch, (void *executable, void *stream), (executable, stream),
-           in_stream(stream));
-
 /* The events go before the card does. */
 static int reset_card(void) {
-    int card = current_card();
+    int card = hcs_hip_current_card();
     hcs_share_ended((unsigned)card + 1);
     return card;
 }
-HCS_AROUND(hipDeviceReset, (void), (), int card = reset_card(), hcs_ended(card, 0));
+HCS_AROUND(hipDeviceReset, (void), (), int card = reset_card(), hcs_ended(card, 0);
+           hcs_pools_ended(card));
 
 HCS_AFTER(hipMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
-          hcs_show_quota(current_card(), free_bytes, total_bytes));
+          hcs_pools_synchronized();
+          hcs_show_quota(hcs_hip_current_card(), free_bytes, total_bytes));
 HCS_AFTER(hipDeviceTotalMem, (size_t *bytes, int device), (bytes, device),
-          hcs_show_quota(hcs_cards_position(&cards, device), NULL, bytes));
+          hcs_show_quota(hcs_cards_position(&hcs_hip_cards, device), NULL, bytes));
 
 /* The runtime's own lookup, which knows functions by the names they are exported under. */
 HCS_AFTER(hipGetProcAddress,
           (const char *symbol, void **function, int version, uint64_t flags, int *status),
           (symbol, function, version, flags, status),
-          *function = hcs_hook_instead(&hip_library, symbol, *function));
+          *function = hcs_hook_instead(&hcs_hip_library, symbol, *function));

@@ -1,6 +1,7 @@
 /* NVML: what monitoring inside of the container shows is the quota, not the card. */
 #include <string.h>
 
+#include "config.h"
 #include "hooks.h"
 
 enum { NVML_ERROR_UNINITIALIZED = 1 };
@@ -13,17 +14,16 @@ static const struct hcs_library nvml_library = {{"libnvidia-ml.so.1"}};
 HCS_CALLED(nvmlDeviceGetUUID);
 HCS_CALLED(nvmlDeviceGetIndex);
 
-/* By its id; where we were told none, NVML counts the container's cards as the webhook does. */
+/* By its id: a card that is not among ours shows itself. Where we were told no ids, NVML counts the
+ * container's cards as the webhook does. */
 static int card_of(void *device) {
     int (*get_uuid)(void *, char *, unsigned) = hcs_real(&find_nvmlDeviceGetUUID);
     int (*get_index)(void *, unsigned *) = hcs_real(&find_nvmlDeviceGetIndex);
     char uuid[UUID_TEXT_BYTES];
     unsigned index;
-    if (get_uuid != NULL && get_uuid(device, uuid, sizeof uuid) == 0) {
-        int position = hcs_cards_named(uuid, (unsigned)strlen(uuid));
-        if (position >= 0) {
-            return position;
-        }
+    if (hcs_config()->devices_named) {
+        bool known = get_uuid != NULL && get_uuid(device, uuid, sizeof uuid) == 0;
+        return known ? hcs_cards_named(uuid, (unsigned)strlen(uuid)) : -1;
     }
     return get_index != NULL && get_index(device, &index) == 0 ? (int)index : -1;
 }

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <string.h>
 #include <time.h>
 
 #include "process.h"
@@ -38,6 +37,11 @@ static unsigned slots_used(const struct hcs_ledger *ledger) {
     return used < HCS_LEDGER_SLOTS_MAX ? used : HCS_LEDGER_SLOTS_MAX;
 }
 
+static unsigned device_count(const struct hcs_ledger *ledger) {
+    return ledger->device_count < HCS_WIRE_DEVICES_MAX ? ledger->device_count
+                                                       : HCS_WIRE_DEVICES_MAX;
+}
+
 static uint64_t held_bytes(const struct hcs_ledger_device *account, unsigned slots) {
     uint64_t bytes = 0;
     for (unsigned i = 0; i < slots; i++) {
@@ -56,14 +60,8 @@ static uint64_t all_bytes(const struct hcs_ledger_device *account, unsigned slot
     return bytes;
 }
 
-void hcs_ledger_init(struct hcs_ledger *ledger, uint64_t pid_namespace, uint64_t now_ns) {
-    ledger->pid_namespace = pid_namespace;
-    ledger->epoch_ns = now_ns;
-    set(&ledger->magic, HCS_LEDGER_MAGIC);
-}
-
 static void empty(struct hcs_ledger *ledger, unsigned slot) {
-    for (unsigned device = 0; device < HCS_WIRE_DEVICES_MAX; device++) {
+    for (unsigned device = 0; device < device_count(ledger); device++) {
         struct hcs_ledger_charge *charge = &ledger->devices[device].charges[slot];
         if (get(&charge->pending_bytes) != 0 || get(&charge->held_bytes) != 0) {
             set(&charge->pending_bytes, 0);
@@ -111,16 +109,19 @@ void hcs_ledger_reclaim_now_and_then(struct hcs_ledger *ledger, unsigned slot) {
     }
 }
 
-static bool in_use(const struct hcs_ledger *ledger) {
-    for (unsigned slot = 0; slot < slots_used(ledger); slot++) {
-        if (get(&ledger->owners[slot]) != 0) {
-            return true;
-        }
+void hcs_ledger_init(struct hcs_ledger *ledger, const struct hcs_config *config,
+                     uint64_t pid_namespace, uint64_t now_ns) {
+    for (unsigned i = 0; i < config->device_count; i++) {
+        ledger->devices[i].quota_bytes = config->quota_bytes[i];
     }
-    return false;
+    ledger->device_count = config->device_count;
+    ledger->pid_namespace = pid_namespace;
+    ledger->epoch_ns = now_ns;
+    ledger->looked_at_ns = monotonic_ns();
+    ledger->magic = HCS_LEDGER_MAGIC;
 }
 
-static bool same_quotas(const struct hcs_ledger *ledger, const struct hcs_config *config) {
+bool hcs_ledger_has_quotas_of(const struct hcs_ledger *ledger, const struct hcs_config *config) {
     bool same = ledger->device_count == config->device_count;
     for (unsigned i = 0; same && i < config->device_count; i++) {
         same = ledger->devices[i].quota_bytes == config->quota_bytes[i];
@@ -128,41 +129,77 @@ static bool same_quotas(const struct hcs_ledger *ledger, const struct hcs_config
     return same;
 }
 
-static void begin_anew(struct hcs_ledger *ledger, const struct hcs_config *config,
-                       uint64_t now_ns) {
-    memset(ledger->devices, 0, sizeof ledger->devices);
-    for (unsigned i = 0; i < config->device_count; i++) {
-        ledger->devices[i].quota_bytes = config->quota_bytes[i];
+static bool in_use(const struct hcs_ledger *ledger, uint64_t self) {
+    for (unsigned slot = 0; slot < slots_used(ledger); slot++) {
+        uint64_t owner = get(&ledger->owners[slot]);
+        if (owner != 0 && owner != self) {
+            return true;
+        }
     }
-    ledger->device_count = config->device_count;
-    ledger->epoch_ns = now_ns;
+    return false;
 }
 
+/* Whether somebody else, who lives, is about to remove it. */
+static bool closing(struct hcs_ledger *ledger, uint64_t self) {
+    uint64_t closer;
+    while ((closer = get(&ledger->closer)) != 0) {
+        if (closer != self && hcs_process_lives(closer)) {
+            return true;
+        }
+        exchange(&ledger->closer, closer, 0);
+    }
+    return false;
+}
+
+bool hcs_ledger_close(struct hcs_ledger *ledger, uint64_t self) {
+    if (closing(ledger, self) || !exchange(&ledger->closer, 0, self)) {
+        return false;
+    }
+    drop_dead(ledger, self);
+    bool closed = !in_use(ledger, self);
+    if (!closed) {
+        exchange(&ledger->closer, self, 0);
+    }
+    return closed;
+}
+
+static void use_slots(struct hcs_ledger *ledger, uint32_t slots) {
+    uint32_t used = __atomic_load_n(&ledger->slots_used, __ATOMIC_SEQ_CST);
+    while (used < slots &&
+           !__atomic_compare_exchange_n(&ledger->slots_used, &used, slots, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    }
+}
+
+/* A free slot has no charges: who frees one empties it before. */
 static int take_slot(struct hcs_ledger *ledger, uint64_t self) {
     for (unsigned slot = 0; slot < HCS_LEDGER_SLOTS_MAX; slot++) {
         uint64_t owner = get(&ledger->owners[slot]);
-        /* Ours already: it was the program's that we were before an exec. */
+        if (owner == self) {
+            empty(ledger, slot); /* it was the program's that we were before an exec */
+        }
         if (owner == self || (owner == 0 && exchange(&ledger->owners[slot], 0, self))) {
-            empty(ledger, slot);
-            if (slot >= slots_used(ledger)) {
-                __atomic_store_n(&ledger->slots_used, slot + 1, __ATOMIC_SEQ_CST);
-            }
+            use_slots(ledger, slot + 1);
             return (int)slot;
         }
     }
-    return -1;
+    return HCS_LEDGER_FULL;
 }
 
-int hcs_ledger_join(struct hcs_ledger *ledger, const struct hcs_config *config, uint64_t self,
-                    uint64_t now_ns) {
-    bool other_quotas = !same_quotas(ledger, config);
-    if (other_quotas || slots_used(ledger) == HCS_LEDGER_SLOTS_MAX || time_to_look(ledger)) {
+int hcs_ledger_join(struct hcs_ledger *ledger, uint64_t self) {
+    if (slots_used(ledger) == HCS_LEDGER_SLOTS_MAX || time_to_look(ledger)) {
         drop_dead(ledger, self);
     }
-    if (other_quotas && !in_use(ledger)) {
-        begin_anew(ledger, config, now_ns);
+    int slot = take_slot(ledger, self);
+    if (slot >= 0 && closing(ledger, self)) {
+        hcs_ledger_leave(ledger, (unsigned)slot);
+        return HCS_LEDGER_CLOSING;
     }
-    return take_slot(ledger, self);
+    return slot;
+}
+
+void hcs_ledger_leave(struct hcs_ledger *ledger, unsigned slot) {
+    set(&ledger->owners[slot], 0);
 }
 
 static void note_peak(struct hcs_ledger_device *account, uint64_t bytes) {
@@ -172,9 +209,13 @@ static void note_peak(struct hcs_ledger_device *account, uint64_t bytes) {
     }
 }
 
-static bool try_to_reserve(struct hcs_ledger *ledger, unsigned slot,
-                           struct hcs_ledger_device *account, uint64_t bytes) {
-    struct hcs_ledger_charge *own = &account->charges[slot];
+bool hcs_ledger_reserve_at_once(struct hcs_ledger *ledger, unsigned slot, unsigned device,
+                                uint64_t bytes) {
+    struct hcs_ledger_device *account = ledger->devices + device;
+    if (bytes > HCS_LEDGER_BYTES_MAX || bytes > account->quota_bytes) {
+        return false;
+    }
+    struct hcs_ledger_charge *own = account->charges + slot;
     add(&own->pending_bytes, bytes);
     /* The number of slots is read after announcing: who joins later will see what we announced. */
     uint64_t wanted_bytes = all_bytes(account, slots_used(ledger));
@@ -216,10 +257,10 @@ static void wait_a_little(unsigned tries) {
 }
 
 /* It did not fit at first sight. */
-static HCS_SELDOM bool reserve_after_all(struct hcs_ledger *ledger, unsigned slot,
-                                         struct hcs_ledger_device *account, uint64_t bytes) {
+static HCS_SELDOM bool reserve_after_all(struct hcs_ledger *ledger, unsigned slot, unsigned device,
+                                         uint64_t bytes) {
     for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
-        bool full = no_room(ledger, account, bytes);
+        bool full = no_room(ledger, &ledger->devices[device], bytes);
         bool look = full || tries % TRIES_BEFORE_LOOKING == TRIES_BEFORE_LOOKING - 1;
         bool found = look && hcs_ledger_reclaim(ledger, slot) > 0;
         if (full && !found) {
@@ -228,7 +269,7 @@ static HCS_SELDOM bool reserve_after_all(struct hcs_ledger *ledger, unsigned slo
         if (!found) {
             wait_a_little(tries);
         }
-        if (try_to_reserve(ledger, slot, account, bytes)) {
+        if (hcs_ledger_reserve_at_once(ledger, slot, device, bytes)) {
             return true;
         }
     }
@@ -236,10 +277,10 @@ static HCS_SELDOM bool reserve_after_all(struct hcs_ledger *ledger, unsigned slo
 }
 
 bool hcs_ledger_reserve(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes) {
-    struct hcs_ledger_device *account = &ledger->devices[device];
+    struct hcs_ledger_device *account = ledger->devices + device;
     bool possible = bytes <= HCS_LEDGER_BYTES_MAX && bytes <= account->quota_bytes;
-    if (possible && (try_to_reserve(ledger, slot, account, bytes) ||
-                     reserve_after_all(ledger, slot, account, bytes))) {
+    if (possible && (hcs_ledger_reserve_at_once(ledger, slot, device, bytes) ||
+                     reserve_after_all(ledger, slot, device, bytes))) {
         return true;
     }
     add(&account->refusals, 1);
@@ -323,7 +364,7 @@ void hcs_ledger_read(const struct hcs_ledger *ledger, struct hcs_wire_usage *usa
     usage->epoch_ns = ledger->epoch_ns;
     usage->device_count = ledger->device_count;
     usage->revision = monotonic_ns();
-    for (unsigned i = 0; i < HCS_WIRE_DEVICES_MAX; i++) {
+    for (unsigned i = 0; i < device_count(ledger); i++) {
         const struct hcs_ledger_device *device = &ledger->devices[i];
         usage->devices[i] = (struct hcs_wire_device_usage){
             hcs_ledger_used_bytes(ledger, i), get(&device->peak_bytes), get(&device->refusals)};

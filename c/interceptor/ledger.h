@@ -22,6 +22,14 @@
  *   Slots of dead processes are emptied before any refusal, and by whoever looks at the account
  *   (at most ten times a second), or hears from the agent that a neighbour ended.
  *
+ * A slot is taken by writing one's word into `owners`, if nobody's is there. The quotas are those
+ * of the process that made the ledger and never change; one that has other quotas and finds nobody
+ * alive in it removes the ledger and makes another. Not while somebody joins: the one announces
+ * that it is closing the ledger and then looks for owners, the other takes a slot and then looks
+ * whether it is being closed, so one of them sees the other. Who dies of closing it did not close
+ * it, and the next one goes on. Who is stopped there is waited for, as nobody else ever is, and not
+ * for long (ledger_file.c).
+ *
  * The time that a card worked for the container is the union of what its processes measured: two
  * that waited for the same card at the same time waited once. So the account of it is a timeline,
  * a bit for each 0.13 ms of the last second, and only a bit that was not set yet is counted. What
@@ -39,7 +47,7 @@
 
 #include "config.h"
 
-#define HCS_LEDGER_MAGIC 0x334c44454c534348ull /* "HCSLEDL3"; a changed layout gets a new one */
+#define HCS_LEDGER_MAGIC 0x344c44454c534348ull /* "HCSLEDL4"; a changed layout gets a new one */
 #define HCS_LEDGER_SLOTS_MAX 1024 /* processes; beyond it a process runs unenforced */
 #define HCS_LEDGER_BYTES_MAX (UINT64_C(1) << 46) /* of one charge, so that no sum overflows */
 
@@ -71,28 +79,41 @@ struct hcs_ledger_device {
 };
 
 struct hcs_ledger {
-    uint64_t magic; /* written last: without it nothing else counts */
+    uint64_t magic;
     uint64_t pid_namespace;
-    uint64_t epoch_ns;     /* when the numbers below began; renews the ledger's identity */
+    uint64_t epoch_ns;     /* when it was made: the ledger's identity */
     uint64_t looked_at_ns; /* when somebody last looked for the dead, on the monotonic clock */
     uint32_t device_count;
     uint32_t slots_used; /* slots at and above this index were never taken */
-    uint64_t padding[3];
+    uint64_t closer;     /* process.h's word of who is about to remove the ledger; 0: nobody */
+    uint64_t padding[2];
     uint64_t owners[HCS_LEDGER_SLOTS_MAX]; /* process.h's words; 0: free */
     struct hcs_ledger_device devices[HCS_WIRE_DEVICES_MAX];
 };
 
-/* Prepare fresh memory. */
-void hcs_ledger_init(struct hcs_ledger *ledger, uint64_t pid_namespace, uint64_t now_ns);
+/* Prepare fresh memory that nobody else sees yet. */
+void hcs_ledger_init(struct hcs_ledger *ledger, const struct hcs_config *config,
+                     uint64_t pid_namespace, uint64_t now_ns);
 
-/* Take a slot for the process `self`; -1: none is free. One process at a time, as ledger_file.c
- * sees to. The quotas are those of the first process; when none of those that knew them lives any
- * more, `config`'s become valid. */
-int hcs_ledger_join(struct hcs_ledger *ledger, const struct hcs_config *config, uint64_t self,
-                    uint64_t now_ns);
+#define HCS_LEDGER_FULL (-1)
+#define HCS_LEDGER_CLOSING (-2) /* look again whether there is another one */
+
+/* Take a slot for the process `self`; one of the above: there is none. Afterwards the caller makes
+ * sure that the ledger was not removed before, or leaves it again. */
+int hcs_ledger_join(struct hcs_ledger *ledger, uint64_t self);
+void hcs_ledger_leave(struct hcs_ledger *ledger, unsigned slot);
+
+bool hcs_ledger_has_quotas_of(const struct hcs_ledger *ledger, const struct hcs_config *config);
+
+/* Keep others from joining, if nobody alive is in it: true, and the caller removes it. */
+bool hcs_ledger_close(struct hcs_ledger *ledger, uint64_t self);
 
 /* Charge bytes to a card before they are allocated; false: refused. */
 bool hcs_ledger_reserve(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes);
+
+/* The same if it fits at first sight; false: only the above says whether it is refused. */
+bool hcs_ledger_reserve_at_once(struct hcs_ledger *ledger, unsigned slot, unsigned device,
+                                uint64_t bytes);
 
 /* Give bytes back that `slot` holds. */
 void hcs_ledger_release(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes);

@@ -4,8 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
-#include <sys/file.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -14,10 +15,22 @@
 #include "debug.h"
 #include "process.h"
 
-/* Whoever has the lock needs some ten microseconds, or for ever if it is stopped in there. The
- * kernel takes the lock from a killed one. */
-#define LOCK_WAIT_NS_MAX 1000000
-#define LOCK_TRIES_MAX 1000
+#define PATH_BYTES (HCS_PATH_BYTES + 32) /* with a directory before it, or a pid behind it */
+
+/* Two do: to make the ledger, and to join it. Only while somebody replaces it by one with other
+ * quotas we have to wait; not for ever, as who does it may be stopped. */
+#define OPEN_TRIES_MAX 1000
+#define OPEN_TRIES_AT_ONCE 4 /* later ones after a pause */
+#define PAUSE_NS 1000000
+
+/* What a try comes to, but for a slot. */
+enum { IMPOSSIBLE = HCS_LEDGER_FULL, AGAIN = HCS_LEDGER_CLOSING };
+
+/* Who wants to join. */
+struct joiner {
+    const struct hcs_config *config;
+    uint64_t self, pid_namespace, now_ns;
+};
 
 /* Only what needs no thought in a file name; pod uids and container names need no more. */
 static void keep_simple(char *text) {
@@ -36,82 +49,155 @@ static void default_name(const struct hcs_config *config, char *name, size_t nam
     keep_simple(name);
 }
 
-static bool lock_file(int fd) {
-    struct timespec pause = {0, 10000};
-    for (unsigned i = 0; i < LOCK_TRIES_MAX; i++) {
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-            return true;
-        }
-        nanosleep(&pause, NULL);
-        pause.tv_nsec += pause.tv_nsec < LOCK_WAIT_NS_MAX ? pause.tv_nsec / 8 : 0;
-    }
-    return false;
+static struct hcs_ledger *map(int fd) {
+    void *mapping =
+        mmap(NULL, sizeof(struct hcs_ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return mapping != MAP_FAILED ? mapping : NULL;
 }
 
-/* Give a new file its size, with memory behind it: writing to a hole in a full tmpfs would be
- * SIGBUS, in the middle of somebody's training job. */
-static bool grow(int fd) {
-    struct stat stat;
-    if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_uid != geteuid()) {
+static void unmap(struct hcs_ledger *ledger) { munmap(ledger, sizeof *ledger); }
+
+/* Open a new file beside the ledger's, and say in `name` what to link to it by: without a name of
+ * its own, so that a kill leaves none behind, or with one where the file system knows no such
+ * files. */
+static int open_new(const char *path, char *name, size_t name_bytes, bool *has_name) {
+    const char *slash = strrchr(path, '/');
+    int length = slash != NULL ? (int)(slash + 1 - path) : 0;
+    snprintf(name, name_bytes, "%.*s.", length, path);
+    int fd = open(name, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    *has_name = fd < 0;
+    if (fd >= 0) {
+        snprintf(name, name_bytes, "/proc/self/fd/%d", fd);
+        return fd;
+    }
+    snprintf(name, name_bytes, "%s.%d", path, (int)getpid());
+    unlink(name); /* of one with our pid that was killed in here */
+    return open(name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/* Put a ledger into an empty file, with the joiner in it. Only of the cards that there are it has
+ * memory behind it, and there all: writing to a hole in a full tmpfs would be SIGBUS, in the middle
+ * of somebody's training job. */
+static bool write_ledger(int fd, const struct joiner *joiner) {
+    size_t used_bytes = offsetof(struct hcs_ledger, devices) +
+                        joiner->config->device_count * sizeof(struct hcs_ledger_device);
+    if (fchmod(fd, 0600) != 0 || ftruncate(fd, sizeof(struct hcs_ledger)) != 0 ||
+        posix_fallocate(fd, 0, (off_t)used_bytes) != 0) {
         return false;
     }
-    if (stat.st_size == 0) {
-        return fchmod(fd, 0600) == 0 && posix_fallocate(fd, 0, sizeof(struct hcs_ledger)) == 0;
+    struct hcs_ledger *ledger = map(fd);
+    if (ledger != NULL) {
+        hcs_ledger_init(ledger, joiner->config, joiner->pid_namespace, joiner->now_ns);
+        hcs_ledger_join(ledger, joiner->self);
+        unmap(ledger);
     }
-    return stat.st_size == sizeof(struct hcs_ledger);
+    return ledger != NULL;
 }
 
-/* A ledger without any mark is new, or its maker was killed before the last step: make it. */
-static bool usable(struct hcs_ledger *ledger, uint64_t now_ns) {
-    uint64_t namespace = hcs_process_pid_namespace();
-    if (ledger->magic == 0) {
-        hcs_ledger_init(ledger, namespace, now_ns);
+/* Make a ledger; true: there is one now, ours or that of another process. */
+static bool make(const char *path, const struct joiner *joiner) {
+    char name[PATH_BYTES];
+    bool has_name, done = false;
+    int fd = open_new(path, name, sizeof name, &has_name);
+    if (fd >= 0) {
+        done = write_ledger(fd, joiner) &&
+               (linkat(AT_FDCWD, name, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 || errno == EEXIST);
+        close(fd);
     }
-    return ledger->magic == HCS_LEDGER_MAGIC && ledger->pid_namespace == namespace &&
+    if (has_name) {
+        unlink(name);
+    }
+    return done;
+}
+
+static bool usable(const struct hcs_ledger *ledger, const struct joiner *joiner) {
+    return ledger->magic == HCS_LEDGER_MAGIC && ledger->pid_namespace == joiner->pid_namespace &&
            ledger->slots_used <= HCS_LEDGER_SLOTS_MAX &&
            ledger->device_count <= HCS_WIRE_DEVICES_MAX;
 }
 
-/* With the file locked. */
-static struct hcs_ledger *map(int fd, uint64_t now_ns) {
-    if (!grow(fd)) {
+/* Map a file that is ours and holds a ledger. */
+static struct hcs_ledger *map_ledger(int fd, const struct joiner *joiner) {
+    struct stat stat;
+    if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode) || stat.st_uid != geteuid() ||
+        stat.st_size != sizeof(struct hcs_ledger)) {
         return NULL;
     }
-    void *mapping =
-        mmap(NULL, sizeof(struct hcs_ledger), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (mapping == MAP_FAILED) {
-        return NULL;
-    }
-    if (!usable(mapping, now_ns)) {
-        munmap(mapping, sizeof(struct hcs_ledger));
-        return NULL;
-    }
-    return mapping;
-}
-
-static struct hcs_ledger *map_and_join(int fd, const struct hcs_config *config, uint64_t now_ns,
-                                       unsigned *slot) {
-    struct hcs_ledger *ledger = map(fd, now_ns);
-    int taken =
-        ledger != NULL ? hcs_ledger_join(ledger, config, hcs_process_self(), now_ns) : -1;
-    if (ledger != NULL && taken < 0) {
-        munmap(ledger, sizeof(struct hcs_ledger));
+    struct hcs_ledger *ledger = map(fd);
+    if (ledger != NULL && !usable(ledger, joiner)) {
+        unmap(ledger);
         ledger = NULL;
     }
-    *slot = (unsigned)taken;
     return ledger;
 }
 
-static struct hcs_ledger *open_path(const char *path, const struct hcs_config *config,
-                                    uint64_t now_ns, unsigned *slot) {
-    struct hcs_ledger *ledger = NULL;
-    int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
-    if (fd >= 0 && lock_file(fd)) {
-        ledger = map_and_join(fd, config, now_ns, slot);
-        flock(fd, LOCK_UN); /* closing would not do it: a child forked now has the file open too */
+/* Whether the file is still the ledger, and was not removed after it was opened. */
+static bool still_named(int fd) {
+    struct stat stat;
+    return fstat(fd, &stat) == 0 && stat.st_nlink > 0;
+}
+
+/* Take a slot, or make room for a ledger with our quotas. */
+static int join(struct hcs_ledger *ledger, int fd, const char *path, const struct joiner *joiner) {
+    if (!hcs_ledger_has_quotas_of(ledger, joiner->config) &&
+        hcs_ledger_close(ledger, joiner->self) && (!still_named(fd) || unlink(path) == 0)) {
+        return AGAIN;
     }
-    if (fd >= 0) {
-        close(fd);
+    int slot = hcs_ledger_join(ledger, joiner->self);
+    if (slot >= 0 && !still_named(fd)) {
+        hcs_ledger_leave(ledger, (unsigned)slot);
+        return AGAIN;
+    }
+    return slot;
+}
+
+static int map_and_join(int fd, const char *path, const struct joiner *joiner,
+                        struct hcs_ledger **joined) {
+    struct hcs_ledger *ledger = map_ledger(fd, joiner);
+    int slot = ledger != NULL ? join(ledger, fd, path, joiner) : IMPOSSIBLE;
+    if (slot >= 0) {
+        *joined = ledger;
+    } else if (ledger != NULL) {
+        unmap(ledger);
+    }
+    return slot;
+}
+
+static int try_path(const char *path, bool may_make, const struct joiner *joiner,
+                    struct hcs_ledger **joined) {
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return errno == ENOENT && may_make && make(path, joiner) ? AGAIN : IMPOSSIBLE;
+    }
+    int slot = map_and_join(fd, path, joiner, joined);
+    close(fd);
+    return slot;
+}
+
+static struct hcs_ledger *open_path(const char *path, bool may_make, const struct joiner *joiner,
+                                    unsigned *slot) {
+    static const struct timespec pause = {0, PAUSE_NS};
+    struct hcs_ledger *joined = NULL;
+    int result = AGAIN;
+    for (unsigned tries = 0; result == AGAIN && tries < OPEN_TRIES_MAX; tries++) {
+        if (tries >= OPEN_TRIES_AT_ONCE) {
+            nanosleep(&pause, NULL);
+        }
+        result = try_path(path, may_make, joiner, &joined);
+    }
+    *slot = (unsigned)result;
+    return joined;
+}
+
+/* One that is there already comes first: two processes must not use two. */
+static struct hcs_ledger *open_default(const struct joiner *joiner, unsigned *slot) {
+    static const char *const directories[] = {"/dev/shm", "/tmp", "/dev/shm", "/tmp"};
+    struct hcs_ledger *ledger = NULL;
+    char name[HCS_PATH_BYTES], path[PATH_BYTES];
+    default_name(joiner->config, name, sizeof name);
+    for (unsigned i = 0; ledger == NULL && i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", directories[i], name);
+        ledger = open_path(path, i >= 2, joiner, slot);
     }
     return ledger;
 }
@@ -119,18 +205,10 @@ static struct hcs_ledger *open_path(const char *path, const struct hcs_config *c
 struct hcs_ledger *hcs_ledger_open(const struct hcs_config *config, uint64_t now_ns,
                                    unsigned *slot) {
     int saved_errno = errno;
-    struct hcs_ledger *ledger = NULL;
-    if (*config->ledger_path != '\0') {
-        ledger = open_path(config->ledger_path, config, now_ns, slot);
-    } else {
-        static const char *const directories[] = {"/dev/shm", "/tmp"};
-        char name[HCS_PATH_BYTES], path[HCS_PATH_BYTES + 16];
-        default_name(config, name, sizeof name);
-        for (unsigned i = 0; ledger == NULL && i < 2; i++) {
-            snprintf(path, sizeof path, "%s/%s", directories[i], name);
-            ledger = open_path(path, config, now_ns, slot);
-        }
-    }
+    struct joiner joiner = {config, hcs_process_self(), hcs_process_pid_namespace(), now_ns};
+    struct hcs_ledger *ledger = *config->ledger_path != '\0'
+                                    ? open_path(config->ledger_path, true, &joiner, slot)
+                                    : open_default(&joiner, slot);
     if (ledger == NULL) {
         hcs_debug("no_enforcement", "no ledger, or no slot: see HCS_LEDGER, /dev/shm and /tmp");
     }

@@ -4,14 +4,19 @@
  * that has no room. Both are private to a container, or survive its restart (an emptyDir): then the
  * pid namespace in the name makes the restarted container begin a new ledger. Mode 0600.
  * Never touched: a file that is not ours, a symbolic link, one that holds anything but a ledger.
+ *
+ * No locks: of many processes that start at once each finds the ledger and takes a slot, or finds
+ * none, makes one in a file that has no name, and then gives it the name, unless another process
+ * was faster: then it joins that one's. So whoever finds a ledger finds a whole one, and who is
+ * killed on the way leaves nothing behind, or a slot that will be emptied.
  */
 #ifndef HCS_LEDGER_FILE_H
 #define HCS_LEDGER_FILE_H
 
 #include "ledger.h"
 
-/* Map the container's ledger, made if necessary, and take a slot in it for the calling process,
- * one process at a time; NULL: not possible, and a debug line says why. */
+/* Map the container's ledger, made if necessary, and take a slot in it for the calling process;
+ * NULL: not possible, and a debug line says why. Keeps errno. */
 struct hcs_ledger *hcs_ledger_open(const struct hcs_config *config, uint64_t now_ns,
                                    unsigned *slot);
 

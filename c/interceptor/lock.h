@@ -15,10 +15,14 @@ struct hcs_lock {
 void hcs_lock_wait(struct hcs_lock *lock);
 void hcs_lock_wake(struct hcs_lock *lock);
 
-static inline void hcs_lock(struct hcs_lock *lock) {
+static inline bool hcs_lock_at_once(struct hcs_lock *lock) {
     uint32_t expected = 0;
-    if (!__atomic_compare_exchange_n(&lock->state, &expected, 1, false, __ATOMIC_ACQUIRE,
-                                     __ATOMIC_RELAXED)) {
+    return __atomic_compare_exchange_n(&lock->state, &expected, 1, false, __ATOMIC_ACQUIRE,
+                                       __ATOMIC_RELAXED);
+}
+
+static inline void hcs_lock(struct hcs_lock *lock) {
+    if (!hcs_lock_at_once(lock)) {
         hcs_lock_wait(lock);
     }
 }

@@ -14,9 +14,13 @@
 #include "config.h"
 #include "connection.h"
 #include "debug.h"
+#include "process.h"
 
 #define TICK_MS 100          /* the bound on how often a process speaks */
+#define LAUNCHES_TICKS 10    /* since the last message, before launches alone are told */
 #define RECONNECT_TICKS 10   /* between two tries to find an agent */
+#define RECONNECT_TICKS_MAX 80 /* and between two to stay with one that hangs up */
+#define LASTING_TICKS 100    /* a connection that lived so long is forgiven its end */
 #define LOOKS_MAX 60         /* for the neighbour that ended: after 1, 2, 4 … 100, 100 … ms */
 #define STACK_BYTES (256 * 1024)
 #define EXIT_WAIT_NS 100000000 /* for a send in progress, before the exit goes on without us */
@@ -24,8 +28,16 @@
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of the connection and `lost` */
 static struct hcs_connection connection = {.fd = -1};
 static uint32_t lost;
+static uint32_t opened; /* connections */
 static bool started;
 static bool changed;
+
+struct hcs_report_launches hcs_report_launches;
+__thread unsigned hcs_report_launches_now;
+
+static uint64_t launches(void) {
+    return __atomic_load_n(&hcs_report_launches.count, __ATOMIC_RELAXED);
+}
 
 static bool wanted(void) {
     const struct hcs_config *config = hcs_config();
@@ -52,6 +64,7 @@ static enum hcs_sent say(bool is_new, const struct hcs_ledger *ledger) {
     if (is_new) {
         hello.header = header(HCS_WIRE_HELLO, sizeof hello);
         hello.epoch_ns = usage.epoch_ns;
+        hello.process = hcs_process_self();
         memcpy(hello.pod_uid, config->pod_uid, sizeof hello.pod_uid);
         memcpy(hello.container, config->container, sizeof hello.container);
         memcpy(hello.device_ids, config->device_ids, sizeof hello.device_ids);
@@ -61,6 +74,7 @@ static enum hcs_sent say(bool is_new, const struct hcs_ledger *ledger) {
         }
     }
     usage.header = header(HCS_WIRE_USAGE, sizeof usage);
+    usage.launches = launches();
     return hcs_connection_send(&connection, &usage, sizeof usage);
 }
 
@@ -70,6 +84,7 @@ static bool speak(const struct hcs_ledger *ledger) {
     if (is_new && !hcs_connection_open(&connection, hcs_config()->socket_path)) {
         return false;
     }
+    opened += is_new;
     enum hcs_sent sent = say(is_new, ledger);
     if (sent == HCS_SOCKET_FULL) {
         lost++;
@@ -89,7 +104,7 @@ static bool listen_to_agent(void) {
         if (bytes < 0) {
             hcs_connection_close(&connection);
         } else if (bytes == sizeof message && message.magic == HCS_WIRE_MAGIC &&
-                   message.type == HCS_WIRE_RECLAIM) {
+                   message.version == HCS_WIRE_VERSION && message.type == HCS_WIRE_RECLAIM) {
             reclaim = true;
         }
     }
@@ -97,8 +112,12 @@ static bool listen_to_agent(void) {
 }
 
 struct pace {
-    unsigned until_connect; /* ticks */
-    unsigned looks;         /* left, for the dead */
+    unsigned until_connect; /* ticks without a connection, before the next try */
+    unsigned rest;          /* the same after the end of the next connection */
+    unsigned lasted;        /* ticks of this connection */
+    unsigned silent;        /* ticks since we spoke */
+    uint64_t launches_told;
+    unsigned looks; /* left, for the dead */
     unsigned look_in_ms;
 };
 
@@ -117,18 +136,48 @@ static void attend(struct pace *pace, struct hcs_ledger *ledger, unsigned slot) 
     }
 }
 
+/* To ask whether somebody listens costs a system call; to greet somebody who hangs up costs him
+ * more, as there may be thousands of us. */
+static void plan_next_try(struct pace *pace, bool was_opened) {
+    if (was_opened) {
+        unsigned doubled = 2 * pace->rest;
+        pace->until_connect = pace->rest;
+        pace->rest = doubled < RECONNECT_TICKS_MAX ? doubled : RECONNECT_TICKS_MAX;
+        pace->lasted = 0;
+    } else {
+        pace->until_connect = RECONNECT_TICKS - 1;
+        pace->rest = RECONNECT_TICKS; /* whoever hung up is gone */
+    }
+}
+
+/* Whether there is something to say, with a connection or for a new one: a new agent must hear the
+ * state also when nothing changed. */
+static bool has_news(struct pace *pace, bool connected) {
+    bool has_changed = __atomic_exchange_n(&changed, false, __ATOMIC_ACQ_REL);
+    bool has_launched = ++pace->silent >= LAUNCHES_TICKS && launches() != pace->launches_told;
+    return has_changed || has_launched || !connected;
+}
+
 static void tick(struct pace *pace, const struct hcs_ledger *ledger) {
     bool connected = connection.fd >= 0;
+    uint32_t opened_before = opened;
     if (!connected && pace->until_connect > 0) {
         pace->until_connect--;
         return;
     }
-    /* A new agent must hear the state also when nothing changed. */
-    bool to_say = __atomic_exchange_n(&changed, false, __ATOMIC_ACQ_REL) || !connected;
-    if (to_say && !speak(ledger)) {
-        hcs_report_changed();
+    if (connected && ++pace->lasted == LASTING_TICKS) {
+        pace->until_connect = pace->rest = RECONNECT_TICKS;
     }
-    pace->until_connect = connection.fd < 0 ? RECONNECT_TICKS - 1 : 0;
+    if (has_news(pace, connected)) {
+        pace->silent = 0;
+        pace->launches_told = launches();
+        if (!speak(ledger)) {
+            hcs_report_changed();
+        }
+    }
+    if (!connected) {
+        plan_next_try(pace, opened != opened_before);
+    }
 }
 
 static int64_t monotonic_ms(void) {
@@ -144,7 +193,7 @@ static void wait_for_agent(int fd, int64_t wait_ms) {
 }
 
 static void *report(void *unused) {
-    struct pace pace = {0, 0, 0};
+    struct pace pace = {.rest = RECONNECT_TICKS};
     int64_t tick_at_ms = 0;
     (void)unused;
     for (;;) {
@@ -194,6 +243,7 @@ void hcs_report_forget(void) {
     started = false;
     changed = false;
     lost = 0;
+    __atomic_store_n(&hcs_report_launches.count, 0, __ATOMIC_RELAXED);
 }
 
 /* The last state. Our library was loaded first, so it is among the last to be finished. */

@@ -20,8 +20,7 @@
 #define SLEEP_NS_MAX 50000000u  /* then look at the account again */
 #define WORKS_MAX 64            /* streams; beyond it one that has waited longest is given up */
 
-enum { NOT_READY = 600 };
-enum { CAPTURE_RELAXED = 2 };
+enum { CAPTURE_RELAXED = 2 }; /* all who have modes number them alike */
 
 struct hcs_share_work {
     struct hcs_share_place place;
@@ -75,7 +74,7 @@ static uint64_t monotonic_ns(void) {
 
 static int create(const struct hcs_share_runtime *runtime, void **event) {
     int (*real)(void **, unsigned) = hcs_real(runtime->create);
-    return real != NULL ? real(event, 0) : -1;
+    return real != NULL ? real(event, runtime->flags) : -1;
 }
 
 static void destroy(const struct hcs_share_runtime *runtime, void *event) {
@@ -91,8 +90,12 @@ static bool record(const struct hcs_share_work *work, void *event) {
 }
 
 static bool happened(const struct hcs_share_work *work) {
-    int (*real)(void *) = hcs_real(work->place.runtime->query);
-    return real == NULL || real(work->end) != NOT_READY;
+    const struct hcs_share_runtime *runtime = work->place.runtime;
+    if (runtime->happened != NULL) {
+        return runtime->happened(work->end);
+    }
+    int (*real)(void *) = hcs_real(runtime->query);
+    return real == NULL || real(work->end) != runtime->not_ready;
 }
 
 /* Between the two events; 0 when the runtime does not say. */
@@ -104,6 +107,9 @@ static uint64_t elapsed_ns(const struct hcs_share_work *work) {
 }
 
 static bool captured(const struct hcs_share_place *place) {
+    if (place->runtime->captured != NULL) {
+        return place->runtime->captured(place->stream);
+    }
     int (*real)(void *, int *) = hcs_real(place->runtime->capturing);
     int status = 0;
     return real != NULL && (real(place->stream, &status) != 0 || status != 0);
@@ -155,7 +161,7 @@ static bool settle_card(struct hcs_ledger *ledger, int card, uint64_t now_ns) {
 
 static const void *thread_of(const struct hcs_share_place *place) {
     static __thread char own __attribute__((tls_model("initial-exec")));
-    return place->stream == HCS_SHARE_OWN_STREAM ? &own : NULL;
+    return place->stream != NULL && place->stream == place->runtime->own_stream ? &own : NULL;
 }
 
 static bool is_of(const struct hcs_share_work *work, const struct hcs_share_place *place) {

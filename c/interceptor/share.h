@@ -32,15 +32,21 @@
 
 #include "symbols.h"
 
-/* What is called of a runtime; CUDA's functions, or ones of their shape. */
+/* What is called of a runtime: CUDA's functions, or ones of their shape. */
 struct hcs_share_runtime {
     struct hcs_symbol *create;    /* int (void **event, unsigned flags) */
     struct hcs_symbol *destroy;   /* int (void *event) */
     struct hcs_symbol *record;    /* int (void *event, void *stream) */
-    struct hcs_symbol *query;     /* int (void *event): 0, or 600 for "not yet" */
+    struct hcs_symbol *query;     /* int (void *event): 0, or not_ready */
     struct hcs_symbol *elapsed;   /* int (float *milliseconds, void *start, void *end) */
     struct hcs_symbol *capturing; /* int (void *stream, int *status): 0 for "no" */
     struct hcs_symbol *mode;      /* int (int *mode): exchange the thread's capture mode */
+    unsigned flags;               /* of an event that knows its time */
+    int not_ready;
+    void *own_stream; /* the handle that means the calling thread's; NULL: there is none */
+    /* Instead of query and capturing, where these have other shapes. */
+    bool (*happened)(void *event);
+    bool (*captured)(void *stream);
 };
 
 /* Where something is launched. */
@@ -51,6 +57,8 @@ struct hcs_share_place {
     void *stream;
 };
 
+/* CUDA's, and of those who are shaped after it. */
+#define HCS_SHARE_NOT_READY 600
 #define HCS_SHARE_LEGACY_STREAM ((void *)1) /* NULL, as everybody writes it */
 #define HCS_SHARE_OWN_STREAM ((void *)2)    /* the calling thread's; NULL for _ptsz functions */
 

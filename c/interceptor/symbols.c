@@ -8,40 +8,67 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "config.h"
+#include "objects.h"
+#include "seldom.h"
+
 HCS_HOOK void *dlsym(void *restrict handle, const char *restrict name);
+HCS_HOOK void *dlvsym(void *restrict handle, const char *restrict name,
+                      const char *restrict version);
+HCS_HOOK void *dlopen(const char *file, int mode);
 
 typedef void *dlsym_function(void *restrict, const char *restrict);
+typedef void *dlvsym_function(void *restrict, const char *restrict, const char *restrict);
+typedef void *dlopen_function(const char *, int);
 
 /* All that HCS_SYMBOL made known, as the linker collected them. */
 extern struct hcs_symbol *const __start_hcs_symbols[] __attribute__((visibility("hidden")));
 extern struct hcs_symbol *const __stop_hcs_symbols[] __attribute__((visibility("hidden")));
 
-static dlsym_function *real_dlsym_found;
+static struct {
+    dlvsym_function *dlvsym;
+    dlsym_function *dlsym;
+    dlopen_function *dlopen;
+} found;
 
-/* The versions under which the C library exports dlsym: since it is one (x86-64, AArch64), and
- * since libdl became part of libc. Old versions stay exported. */
-static dlsym_function *find_dlsym(void) {
+/* The next one behind us, which may be another preloaded library's. The versions are those under
+ * which the C library exports it: since it is one (x86-64, AArch64), and since libdl became part of
+ * libc. Old versions stay exported. */
+static void *next(const char *name) {
     static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.17", "GLIBC_2.2.5"};
-    dlsym_function *found = NULL;
-    for (size_t i = 0; found == NULL && i < sizeof versions / sizeof *versions; i++) {
-        found = (dlsym_function *)dlvsym(RTLD_NEXT, "dlsym", versions[i]);
+    dlvsym_function *look_up = __atomic_load_n(&found.dlvsym, __ATOMIC_ACQUIRE);
+    void *function = NULL;
+    if (look_up == NULL) {
+        /* The first of all lookups has nothing to ask. */
+        look_up = (dlvsym_function *)hcs_objects_in_libc("dlvsym");
+        __atomic_store_n(&found.dlvsym, look_up, __ATOMIC_RELEASE);
     }
-    __atomic_store_n(&real_dlsym_found, found, __ATOMIC_RELEASE);
-    return found;
+    for (size_t i = 0; function == NULL && i < sizeof versions / sizeof *versions; i++) {
+        function = look_up(RTLD_NEXT, name, versions[i]);
+    }
+    return function;
 }
 
 /* Also before our constructor has run: other libraries' constructors look up symbols. */
-static inline dlsym_function *real_dlsym(void) {
-    dlsym_function *found = __atomic_load_n(&real_dlsym_found, __ATOMIC_ACQUIRE);
-    return found != NULL ? found : find_dlsym();
-}
+#define REAL(NAME)                                                                                \
+    static inline NAME##_function *real_##NAME(void) {                                            \
+        NAME##_function *function = __atomic_load_n(&found.NAME, __ATOMIC_ACQUIRE);               \
+        if (__builtin_expect(function == NULL, 0)) {                                              \
+            function = (NAME##_function *)next(#NAME);                                            \
+            __atomic_store_n(&found.NAME, function, __ATOMIC_RELEASE);                            \
+        }                                                                                         \
+        return function;                                                                          \
+    }
+REAL(dlsym)
+REAL(dlvsym)
+REAL(dlopen)
 
 void *hcs_resolve(struct hcs_symbol *symbol) {
     int saved_errno = errno;
     void *function = NULL;
     const char *const *soname = symbol->library->sonames;
     for (; function == NULL && *soname != NULL; soname++) {
-        void *library = dlopen(*soname, RTLD_LAZY | RTLD_NOLOAD);
+        void *library = real_dlopen()(*soname, RTLD_LAZY | RTLD_NOLOAD);
         if (library != NULL) {
             /* The handle is kept: what we call must not be unloaded under us. */
             function = real_dlsym()(library, symbol->name);
@@ -52,19 +79,19 @@ void *hcs_resolve(struct hcs_symbol *symbol) {
     return function;
 }
 
-void *hcs_hook_instead(const struct hcs_library *library, const char *name, void *found) {
+void *hcs_hook_instead(const struct hcs_library *library, const char *name, void *function) {
     for (struct hcs_symbol *const *known = __start_hcs_symbols;
-         found != NULL && known < __stop_hcs_symbols; known++) {
+         function != NULL && known < __stop_hcs_symbols; known++) {
         if ((*known)->library == library && (*known)->hook != NULL &&
             strcmp((*known)->name, name) == 0) {
             return (*known)->hook;
         }
     }
-    return found;
+    return function;
 }
 
-/* The hook for what this lookup finds, or NULL. */
-static void *hook_for(void *handle, const char *name) {
+/* The hook for what this lookup finds, or NULL. `version` NULL: of any. */
+static void *hook_for(void *handle, const char *name, const char *version) {
     for (struct hcs_symbol *const *known = __start_hcs_symbols; known < __stop_hcs_symbols;
          known++) {
         struct hcs_symbol *symbol = *known;
@@ -75,8 +102,10 @@ static void *hook_for(void *handle, const char *name) {
             }
             /* RTLD_NEXT means "behind the caller": only the real lookup, tail-called, knows who
              * that is; behind anybody but ourselves stands the vendor's function. */
-            void *found = handle == RTLD_NEXT ? real : real_dlsym()(handle, name);
-            return found == real || found == symbol->hook ? symbol->hook : NULL;
+            void *there = handle == RTLD_NEXT ? real
+                          : version != NULL   ? real_dlvsym()(handle, name, version)
+                                              : real_dlsym()(handle, name);
+            return there == real || there == symbol->hook ? symbol->hook : NULL;
         }
     }
     return NULL;
@@ -91,9 +120,68 @@ static bool candidate(const char *name) {
            strncmp(name, "mtml", 4) == 0 || strncmp(name, "rsmi", 4) == 0;
 }
 
-/* Must end in a jump, not a call: RTLD_NEXT and RTLD_DEFAULT are resolved relative to whoever the
- * return address belongs to. interceptor.mk compiles this file so, and a test looks. */
+/* What a library that was bound past us (RTLD_DEEPBIND) should have found. */
+static void *instead(const char *name, void *bound) {
+    if (strcmp(name, "dlsym") == 0) {
+        return bound == (void *)real_dlsym() ? (void *)dlsym : NULL;
+    }
+    if (strcmp(name, "dlvsym") == 0) {
+        return bound == (void *)real_dlvsym() ? (void *)dlvsym : NULL;
+    }
+    for (struct hcs_symbol *const *known = __start_hcs_symbols;
+         candidate(name) && known < __stop_hcs_symbols; known++) {
+        void *real = __atomic_load_n(&(*known)->real, __ATOMIC_ACQUIRE);
+        if ((*known)->hook != NULL && real != NULL && bound == real) {
+            return (*known)->hook;
+        }
+    }
+    return NULL;
+}
+
+static bool bound_past_us; /* something may have been that we have not looked at */
+
+static HCS_SELDOM void bind_to_us(void) {
+    __atomic_store_n(&bound_past_us, false, __ATOMIC_RELAXED);
+    for (struct hcs_symbol *const *known = __start_hcs_symbols; known < __stop_hcs_symbols;
+         known++) {
+        if ((*known)->hook != NULL) {
+            hcs_real(*known); /* not while the loader goes through its objects */
+        }
+    }
+    hcs_objects_rebind(instead);
+}
+
+/* Bound at once, so that there is something to exchange. What is only found relative to the caller
+ * is not found here, and not bound to us before the program looks up something in it. */
+static HCS_SELDOM void *open_bound_past_us(const char *file, int mode) {
+    if (!hcs_config()->enforced) {
+        return NULL;
+    }
+    void *library = real_dlopen()(file, (mode & ~RTLD_LAZY) | RTLD_NOW);
+    if (library != NULL) {
+        bind_to_us();
+    }
+    __atomic_store_n(&bound_past_us, library == NULL, __ATOMIC_RELAXED);
+    return library;
+}
+
+/* These must end in a jump, not a call: RTLD_NEXT, RTLD_DEFAULT and a library's own search path are
+ * resolved relative to whoever the return address belongs to. interceptor.mk compiles this file so,
+ * and a test looks. */
 void *dlsym(void *restrict handle, const char *restrict name) {
-    void *hook = candidate(name) ? hook_for(handle, name) : NULL;
+    if (__builtin_expect(__atomic_load_n(&bound_past_us, __ATOMIC_RELAXED), 0)) {
+        bind_to_us();
+    }
+    void *hook = candidate(name) ? hook_for(handle, name, NULL) : NULL;
     return hook != NULL ? hook : real_dlsym()(handle, name);
+}
+
+void *dlvsym(void *restrict handle, const char *restrict name, const char *restrict version) {
+    void *hook = candidate(name) ? hook_for(handle, name, version) : NULL;
+    return hook != NULL ? hook : real_dlvsym()(handle, name, version);
+}
+
+void *dlopen(const char *file, int mode) {
+    void *library = (mode & RTLD_DEEPBIND) != 0 ? open_bound_past_us(file, mode) : NULL;
+    return library != NULL ? library : real_dlopen()(file, mode);
 }

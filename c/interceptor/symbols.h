@@ -1,10 +1,14 @@
 /* The real functions, and who is given ours instead.
  *
  * Programs reach a runtime in three ways: by linking (our exported symbol comes first, being
- * preloaded), by dlsym (we export that too), and by the runtime's own lookup, such as
- * cuGetProcAddress (hooked in hooks_cuda.c). A lookup is answered with our hook only where it would
- * have found the very function that the hook calls: another library's function of the same name is
- * left alone.
+ * preloaded), by dlsym and dlvsym (we export those too), and by the runtime's own lookup, such as
+ * cuGetProcAddress (hooked in hooks_cuda_lookup.c). A lookup is answered with our hook only where
+ * it would have found the very function that the hook calls: another library's function of the
+ * same name is left alone.
+ *
+ * A library that is opened with RTLD_DEEPBIND is bound to the runtime below it, before us. It stays
+ * as it is, only what it got of the functions that we hook is exchanged behind its back, after its
+ * constructors have run.
  */
 #ifndef HCS_SYMBOLS_H
 #define HCS_SYMBOLS_H
@@ -42,6 +46,6 @@ static inline void *hcs_real(struct hcs_symbol *symbol) {
 }
 
 /* For a library's own lookup by name: our hook of that name, else what it found. */
-void *hcs_hook_instead(const struct hcs_library *library, const char *name, void *found);
+void *hcs_hook_instead(const struct hcs_library *library, const char *name, void *function);
 
 #endif

@@ -33,7 +33,7 @@ static bool allocate(struct hcs_table *table, unsigned bits) {
         return false;
     }
     size_t size = (size_t)1 << bits;
-    *table = (struct hcs_table){memory, size - 1, 64 - bits, size / 2};
+    *table = (struct hcs_table){memory, size - 1, 64 - bits, size / 8 * 3};
     return true;
 }
 
@@ -67,20 +67,31 @@ uint64_t *hcs_table_find(const struct hcs_table *table, uint64_t key) {
     return entry != NULL ? &entry->value : NULL;
 }
 
+bool hcs_table_add(struct hcs_table *table, uint64_t key, uint64_t value) {
+    if (table->room == 0) {
+        return false;
+    }
+    struct hcs_table_entry *entry = place_of(table, key);
+    if (entry->key == key) {
+        return false;
+    }
+    *entry = (struct hcs_table_entry){key, value};
+    table->room--;
+    return true;
+}
+
 enum hcs_table_put hcs_table_put(struct hcs_table *table, uint64_t key, uint64_t *value) {
     if (table->room == 0 && !grow(table)) {
         return HCS_TABLE_NO_MEMORY;
     }
-    struct hcs_table_entry *entry = place_of(table, key);
-    if (entry->key == key) {
-        uint64_t before = entry->value;
-        entry->value = *value;
-        *value = before;
-        return HCS_TABLE_REPLACED;
+    if (hcs_table_add(table, key, *value)) {
+        return HCS_TABLE_ADDED;
     }
-    *entry = (struct hcs_table_entry){key, *value};
-    table->room--;
-    return HCS_TABLE_ADDED;
+    struct hcs_table_entry *entry = place_of(table, key);
+    uint64_t before = entry->value;
+    entry->value = *value;
+    *value = before;
+    return HCS_TABLE_REPLACED;
 }
 
 /* Close the gap at `hole`: move back each following entry that the gap lies on the way to. */

@@ -34,6 +34,9 @@ enum hcs_table_put {
 /* Set the value of a key, which is not 0. */
 enum hcs_table_put hcs_table_put(struct hcs_table *table, uint64_t key, uint64_t *value);
 
+/* Add a key that is not there yet, if there is room; false: not done. */
+bool hcs_table_add(struct hcs_table *table, uint64_t key, uint64_t value);
+
 /* Remove a key and say what its value was; false: not there. */
 bool hcs_table_remove(struct hcs_table *table, uint64_t key, uint64_t *value);
 

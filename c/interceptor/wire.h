@@ -3,7 +3,8 @@
  * A SOCK_SEQPACKET socket on one machine: one packet is one message, in native byte order. The
  * process says hello once per connection, then usage; the agent may ask for a reclaim. Text is
  * padded with zeros and always ends with one. Evolution: a new version is a new HCS_WIRE_VERSION;
- * the agent serves every version it knows, and closes the connection on any other.
+ * the agent serves every version it knows, and closes the connection on any other. What the agent
+ * says in another version than ours is not heard.
  */
 #ifndef HCS_WIRE_H
 #define HCS_WIRE_H
@@ -11,7 +12,7 @@
 #include <stdint.h>
 
 #define HCS_WIRE_MAGIC 0x51534348u /* "HCSQ" */
-#define HCS_WIRE_VERSION 1
+#define HCS_WIRE_VERSION 2 /* 2: who launches, and how often */
 #define HCS_WIRE_DEVICES_MAX 16   /* cards of one container: no node has more */
 #define HCS_WIRE_POD_UID_BYTES 40 /* a UUID has 36 */
 #define HCS_WIRE_CONTAINER_BYTES 64 /* a container's name is a DNS label: 63 */
@@ -36,6 +37,7 @@ struct hcs_wire_hello {
     int32_t pid;           /* as the process sees itself */
     uint32_t device_count;
     uint64_t epoch_ns;     /* names the ledger: the time of its making */
+    uint64_t process;      /* process.h's word: the same on all its connections, nobody else's */
     char pod_uid[HCS_WIRE_POD_UID_BYTES];
     char container[HCS_WIRE_CONTAINER_BYTES];
     char device_ids[HCS_WIRE_DEVICES_MAX][HCS_WIRE_DEVICE_ID_BYTES];
@@ -48,18 +50,19 @@ struct hcs_wire_device_usage {
     uint64_t refusals;
 };
 
-struct hcs_wire_usage { /* the whole container's, whoever of its processes sends it */
+struct hcs_wire_usage { /* the whole container's, but for the launches, whoever sends it */
     struct hcs_wire_header header;
     uint64_t epoch_ns; /* the ledger this comes from */
     uint64_t revision; /* when that was read: of two from one ledger, the higher is newer */
+    uint64_t launches; /* of the process that sends this, on all cards, ever */
     uint32_t device_count;
     uint32_t reserved;
     struct hcs_wire_device_usage devices[HCS_WIRE_DEVICES_MAX];
 };
 
 _Static_assert(sizeof(struct hcs_wire_header) == 16, "header");
-_Static_assert(sizeof(struct hcs_wire_hello) == 1800, "hello");
+_Static_assert(sizeof(struct hcs_wire_hello) == 1808, "hello");
 _Static_assert(sizeof(struct hcs_wire_device_usage) == 24, "device usage");
-_Static_assert(sizeof(struct hcs_wire_usage) == 424, "usage");
+_Static_assert(sizeof(struct hcs_wire_usage) == 432, "usage");
 
 #endif

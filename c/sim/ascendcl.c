@@ -11,6 +11,8 @@
 #define ALIGNMENT_BYTES 32 /* aclrtMalloc adds this much and rounds up to a multiple of it */
 #define MODULE 33          /* what libascendcl.so calls itself */
 
+enum { HUGE_PAGES = 1 }; /* to the driver */
+
 typedef int aclError;
 typedef int aclrtMemMallocPolicy;
 typedef int aclrtMemAttr;
@@ -36,6 +38,30 @@ aclError aclrtReserveMemAddress(void **address, size_t bytes, size_t alignment, 
 aclError aclrtMapMem(void *address, size_t bytes, size_t offset, void *handle, uint64_t flags);
 aclError aclrtUnmapMem(void *address);
 aclError aclrtGetMemInfo(aclrtMemAttr attribute, size_t *free_bytes, size_t *total_bytes);
+aclError aclrtCreateStream(void **stream);
+aclError aclrtDestroyStream(void *stream);
+aclError aclrtSynchronizeStream(void *stream);
+aclError aclrtCreateEvent(void **event);
+aclError aclrtCreateEventWithFlag(void **event, uint32_t flags);
+aclError aclrtDestroyEvent(void *event);
+aclError aclrtRecordEvent(void *event, void *stream);
+aclError aclrtQueryEventStatus(void *event, int *status);
+aclError aclrtSynchronizeEvent(void *event);
+aclError aclrtEventElapsedTime(float *milliseconds, void *start, void *end);
+aclError aclrtLaunchKernel(void *function, uint32_t blocks, const void *arguments, size_t bytes,
+                           void *stream);
+aclError aclrtLaunchKernelV2(void *function, uint32_t blocks, const void *arguments, size_t bytes,
+                             void *settings, void *stream);
+aclError aclrtLaunchKernelWithConfig(void *function, uint32_t blocks, void *stream, void *settings,
+                                     void *arguments, void *reserved);
+aclError aclrtLaunchKernelWithHostArgs(void *function, uint32_t blocks, void *stream,
+                                       void *settings, void *arguments, size_t bytes, void *places,
+                                       size_t place_count);
+aclError aclrtLaunchKernelWithArgsArray(void *function, uint32_t blocks, void *stream,
+                                        void *settings, void **arguments);
+aclError aclmdlRICaptureBegin(void *stream, int mode);
+aclError aclmdlRICaptureEnd(void *stream, void **model);
+aclError aclmdlRIExecuteAsync(void *model, void *stream);
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static bool initialised;
@@ -69,10 +95,7 @@ HCS_EXPORT aclError aclrtResetDevice(int32_t device) { return rtDeviceReset(devi
 
 HCS_EXPORT aclError aclrtResetDeviceForce(int32_t device) { return rtDeviceResetForce(device); }
 
-HCS_EXPORT aclError aclrtSynchronizeDevice(void) {
-    int32_t device;
-    return rtGetDevice(&device);
-}
+HCS_EXPORT aclError aclrtSynchronizeDevice(void) { return rtDeviceSynchronize(); }
 
 static uint64_t aligned(uint64_t bytes) {
     return (bytes + ALIGNMENT_BYTES - 1) / ALIGNMENT_BYTES * ALIGNMENT_BYTES;
@@ -107,7 +130,15 @@ HCS_EXPORT aclError aclrtFreeWithDevSync(void *pointer) { return rtFree(pointer)
 HCS_EXPORT aclError aclrtMallocPhysical(void **handle, size_t bytes,
                                         const struct physical_properties *properties,
                                         uint64_t flags) {
-    return rtMallocPhysical(handle, bytes, properties, flags);
+    if (properties == NULL) {
+        return ACL_ERROR_RT_PARAM_INVALID;
+    }
+    struct driver_properties below = {.side = (uint32_t)properties->location_type,
+                                      .device = properties->location_id,
+                                      .module = MODULE,
+                                      .page_type = HUGE_PAGES,
+                                      .reserve = properties->reserve};
+    return rtMallocPhysical(handle, bytes, &below, flags);
 }
 
 HCS_EXPORT aclError aclrtFreePhysical(void *handle) { return rtFreePhysical(handle); }
@@ -127,4 +158,61 @@ HCS_EXPORT aclError aclrtUnmapMem(void *address) { return rtUnmapMem(address); }
 HCS_EXPORT aclError aclrtGetMemInfo(aclrtMemAttr attribute, size_t *free_bytes,
                                     size_t *total_bytes) {
     return rtMemGetInfoEx(attribute, free_bytes, total_bytes);
+}
+
+HCS_EXPORT aclError aclrtCreateStream(void **stream) {
+    return rtStreamCreate(stream, RT_STREAM_PRIORITY_DEFAULT);
+}
+HCS_EXPORT aclError aclrtDestroyStream(void *stream) { return rtStreamDestroy(stream); }
+HCS_EXPORT aclError aclrtSynchronizeStream(void *stream) { return rtStreamSynchronize(stream); }
+
+HCS_EXPORT aclError aclrtCreateEvent(void **event) { return rtEventCreate(event); }
+HCS_EXPORT aclError aclrtCreateEventWithFlag(void **event, uint32_t flags) {
+    return rtEventCreateWithFlag(event, flags);
+}
+HCS_EXPORT aclError aclrtDestroyEvent(void *event) { return rtEventDestroy(event); }
+HCS_EXPORT aclError aclrtRecordEvent(void *event, void *stream) {
+    return rtEventRecord(event, stream);
+}
+HCS_EXPORT aclError aclrtQueryEventStatus(void *event, int *status) {
+    return rtEventQueryStatus(event, status);
+}
+HCS_EXPORT aclError aclrtSynchronizeEvent(void *event) { return rtEventSynchronize(event); }
+HCS_EXPORT aclError aclrtEventElapsedTime(float *milliseconds, void *start, void *end) {
+    return rtEventElapsedTime(milliseconds, start, end);
+}
+
+HCS_EXPORT aclError aclrtLaunchKernel(void *function, uint32_t blocks, const void *arguments,
+                                      size_t bytes, void *stream) {
+    (void)bytes;
+    return rtLaunchKernelByFuncHandleV3(function, blocks, arguments, stream, NULL);
+}
+HCS_EXPORT aclError aclrtLaunchKernelV2(void *function, uint32_t blocks, const void *arguments,
+                                        size_t bytes, void *settings, void *stream) {
+    return rtsLaunchKernelWithDevArgs(function, blocks, stream, settings, arguments,
+                                      (uint32_t)bytes, NULL);
+}
+HCS_EXPORT aclError aclrtLaunchKernelWithConfig(void *function, uint32_t blocks, void *stream,
+                                                void *settings, void *arguments, void *reserved) {
+    return rtsLaunchKernelWithConfig(function, blocks, stream, settings, arguments, reserved);
+}
+HCS_EXPORT aclError aclrtLaunchKernelWithHostArgs(void *function, uint32_t blocks, void *stream,
+                                                  void *settings, void *arguments, size_t bytes,
+                                                  void *places, size_t place_count) {
+    return rtsLaunchKernelWithHostArgs(function, blocks, stream, settings, arguments,
+                                       (uint32_t)bytes, places, (uint32_t)place_count);
+}
+HCS_EXPORT aclError aclrtLaunchKernelWithArgsArray(void *function, uint32_t blocks, void *stream,
+                                                   void *settings, void **arguments) {
+    return rtLaunchKernelWithArgsArray(function, blocks, stream, settings, arguments);
+}
+
+HCS_EXPORT aclError aclmdlRICaptureBegin(void *stream, int mode) {
+    return rtStreamBeginCapture(stream, mode);
+}
+HCS_EXPORT aclError aclmdlRICaptureEnd(void *stream, void **model) {
+    return rtStreamEndCapture(stream, model);
+}
+HCS_EXPORT aclError aclmdlRIExecuteAsync(void *model, void *stream) {
+    return rtModelExecute(model, stream, 0);
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "pools.h"
+
 #define ADDRESS_FIRST 0x300000000000ull /* below every mmap, above every heap */
 #define REUSE_MAX 64                    /* freed addresses remembered; older ones stay unused */
 #define DELAY_ENV "HCS_SIM_ALLOC_DELAY_US" /* a slow driver: widens races for tests */
@@ -16,6 +18,7 @@ struct block {
     uint64_t bytes;
     const struct hcs_sim_device *device;
     const void *context;
+    struct hcs_sim_pool *pool; /* what it goes back to; NULL: the card */
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -59,22 +62,32 @@ static void be_slow(void) {
     }
 }
 
-uint64_t hcs_sim_block_allocate(const struct hcs_sim_device *device, uint64_t bytes,
-                                const void *context) {
+/* Out of host memory inside a simulated driver nothing sensible is left to do. */
+static uint64_t add_block(struct block made) {
     struct block *block = malloc(sizeof *block);
-    if (block == NULL || !hcs_sim_memory_take(device, bytes)) {
-        free(block);
-        return 0;
-    }
     pthread_mutex_lock(&mutex);
-    uint64_t address = pick_address(bytes);
-    *block = (struct block){address, bytes, device, context};
+    made.address = pick_address(made.bytes);
+    if (block == NULL) {
+        abort();
+    }
+    *block = made;
     if (tsearch(block, &tree, by_address) == NULL) {
-        abort(); /* out of host memory inside a simulated driver: nothing sensible is left to do */
+        abort();
     }
     pthread_mutex_unlock(&mutex);
     be_slow();
-    return address;
+    return made.address;
+}
+
+uint64_t hcs_sim_block_allocate(const struct hcs_sim_device *device, uint64_t bytes,
+                                const void *context) {
+    bool taken = hcs_sim_memory_take(device, bytes);
+    return taken ? add_block((struct block){0, bytes, device, context, NULL}) : 0;
+}
+
+uint64_t hcs_sim_block_place(const struct hcs_sim_device *device, uint64_t bytes,
+                             struct hcs_sim_pool *pool) {
+    return add_block((struct block){0, bytes, device, NULL, pool});
 }
 
 /* With the mutex held. */
@@ -82,7 +95,11 @@ static void remove_block(struct block *block) {
     tdelete(block, &tree, by_address);
     reusable[reusable_next % REUSE_MAX].address = block->address;
     reusable[reusable_next++ % REUSE_MAX].bytes = block->bytes;
-    hcs_sim_memory_give(block->device, block->bytes);
+    if (block->pool != NULL) {
+        hcs_sim_pool_returned(block->pool, block->bytes);
+    } else {
+        hcs_sim_memory_give(block->device, block->bytes);
+    }
     free(block);
 }
 

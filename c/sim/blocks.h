@@ -16,6 +16,11 @@
 uint64_t hcs_sim_block_allocate(const struct hcs_sim_device *device, uint64_t bytes,
                                 const void *context);
 
+/* Give an address to what a pool took already, and has back when it is freed. */
+struct hcs_sim_pool;
+uint64_t hcs_sim_block_place(const struct hcs_sim_device *device, uint64_t bytes,
+                             struct hcs_sim_pool *pool);
+
 /* Free one block; false: no such block. */
 bool hcs_sim_block_free(uint64_t address);
 

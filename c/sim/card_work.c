@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "card_memory.h"
+#include "pools.h"
 
 #define STREAMS_MAX 1024
 #define EVENTS_MAX 1024
@@ -25,6 +26,7 @@ struct stream {
 };
 struct event {
     bool there;
+    const struct hcs_sim_device *card; /* where it was recorded */
     uint64_t at_ns;
     struct stream *captured; /* recorded in its capture: no moment at all */
 };
@@ -118,6 +120,14 @@ int hcs_sim_event_destroy(void *handle) {
     return event != NULL ? HCS_SIM_DONE : HCS_SIM_INVALID_HANDLE;
 }
 
+void hcs_sim_events_end(const struct hcs_sim_device *card) {
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < EVENTS_MAX; i++) {
+        events[i].there &= card == NULL || events[i].card != card;
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
 /* When the stream has done its work; false: no such stream. */
 static bool stream_done_ns(const struct hcs_sim_device *card, void *handle, uint64_t *done_ns) {
     pthread_mutex_lock(&mutex);
@@ -141,6 +151,7 @@ int hcs_sim_stream_wait(const struct hcs_sim_device *card, void *handle) {
         return HCS_SIM_INVALID_HANDLE;
     }
     wait_until(done_ns);
+    hcs_sim_pools_synchronized();
     return HCS_SIM_DONE;
 }
 
@@ -149,6 +160,7 @@ void hcs_sim_card_wait(const struct hcs_sim_device *card) {
     uint64_t done_ns = card_done_ns[card->number];
     pthread_mutex_unlock(&mutex);
     wait_until(done_ns);
+    hcs_sim_pools_synchronized();
 }
 
 int hcs_sim_event_record(const struct hcs_sim_device *card, void *handle, void *stream_handle) {
@@ -157,6 +169,7 @@ int hcs_sim_event_record(const struct hcs_sim_device *card, void *handle, void *
     struct event *event = event_of(handle);
     bool possible = stream != NULL && event != NULL;
     if (possible) {
+        event->card = card;
         event->captured = stream->capture != CAPTURE_NONE ? stream : NULL;
         event->at_ns = later(stream->done_ns, now_ns());
     }
@@ -203,6 +216,7 @@ int hcs_sim_event_wait(void *event) {
     int result = event_at_ns(event, &at_ns);
     if (result == HCS_SIM_DONE) {
         wait_until(at_ns);
+        hcs_sim_pools_synchronized();
     }
     return result;
 }
@@ -230,7 +244,7 @@ static uint64_t duration_ns(unsigned number, uint64_t blocks) {
     return blocks * HCS_SIM_BLOCK_NS * 100 / (percent > 0 ? percent : 100);
 }
 
-int hcs_sim_kernel_launch(const struct hcs_sim_device *card, void *handle, uint64_t blocks) {
+static int launch(const struct hcs_sim_device *card, void *handle, uint64_t blocks) {
     pthread_mutex_lock(&mutex);
     struct stream *stream = stream_of(card, handle);
     if (stream != NULL && stream->capture != CAPTURE_NONE) {
@@ -242,6 +256,10 @@ int hcs_sim_kernel_launch(const struct hcs_sim_device *card, void *handle, uint6
     }
     pthread_mutex_unlock(&mutex);
     return stream != NULL ? HCS_SIM_DONE : HCS_SIM_INVALID_HANDLE;
+}
+
+int hcs_sim_kernel_launch(const struct hcs_sim_device *card, void *stream, uint64_t blocks) {
+    return blocks > 0 ? launch(card, stream, blocks) : HCS_SIM_INVALID_VALUE;
 }
 
 int hcs_sim_capture_begin(const struct hcs_sim_device *card, void *handle, int mode) {
@@ -296,10 +314,12 @@ int hcs_sim_capture_mode_exchange(int *mode) {
     return HCS_SIM_DONE;
 }
 
+int hcs_sim_graph_create(void **graph) { return TAKE(graphs, GRAPHS_MAX, graph); }
+
 int hcs_sim_graph_launch(const struct hcs_sim_device *card, void *handle, void *stream) {
     pthread_mutex_lock(&mutex);
     const struct graph *graph = graph_of(handle);
     uint64_t blocks = graph != NULL ? graph->blocks : 0;
     pthread_mutex_unlock(&mutex);
-    return graph != NULL ? hcs_sim_kernel_launch(card, stream, blocks) : HCS_SIM_INVALID_HANDLE;
+    return graph != NULL ? launch(card, stream, blocks) : HCS_SIM_INVALID_HANDLE;
 }

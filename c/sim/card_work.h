@@ -45,17 +45,21 @@ void hcs_sim_card_wait(const struct hcs_sim_device *card);
 
 int hcs_sim_event_create(void **event);
 int hcs_sim_event_destroy(void *event);
+/* All that were recorded on a card, when it is reset. */
+void hcs_sim_events_end(const struct hcs_sim_device *card);
 int hcs_sim_event_record(const struct hcs_sim_device *card, void *event, void *stream);
 int hcs_sim_event_query(void *event);
 int hcs_sim_event_wait(void *event);
 int hcs_sim_event_elapsed(float *milliseconds, void *start, void *end);
 
+/* A kernel of no blocks is refused. */
 int hcs_sim_kernel_launch(const struct hcs_sim_device *card, void *stream, uint64_t blocks);
 
 int hcs_sim_capture_begin(const struct hcs_sim_device *card, void *stream, int mode);
 int hcs_sim_capture_end(const struct hcs_sim_device *card, void *stream, void **graph);
 int hcs_sim_capture_status(const struct hcs_sim_device *card, void *stream, int *status);
 int hcs_sim_capture_mode_exchange(int *mode);
+int hcs_sim_graph_create(void **graph); /* an empty one */
 int hcs_sim_graph_launch(const struct hcs_sim_device *card, void *graph, void *stream);
 
 #endif

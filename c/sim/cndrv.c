@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "blocks.h"
+#include "card_work.h"
 #include "runtime_cards.h"
 
 struct CNctx_st {
@@ -61,6 +62,7 @@ HCS_EXPORT CNresult cnSharedContextReset(CNdev device) {
     CNresult result = check_device(device);
     if (result == CN_SUCCESS) {
         hcs_sim_blocks_free_context(hcs_sim_card((int)device));
+        hcs_sim_events_end(hcs_sim_card((int)device));
     }
     return result;
 }
@@ -126,6 +128,7 @@ HCS_EXPORT CNresult cnGetExportFunction(const char *name, const void **function)
         {"cnMalloc", cnMalloc},
         {"cnFree", cnFree},
         {"cnMemGetInfo", cnMemGetInfo},
+        {"cnInvokeKernel", cnInvokeKernel},
     };
     *function = NULL;
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {

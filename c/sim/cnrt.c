@@ -7,6 +7,9 @@
 #define HCS_EXPORT __attribute__((visibility("default")))
 
 typedef int cnrtRet_t;
+typedef struct {
+    unsigned x, y, z;
+} cnrtDim3_t;
 
 cnrtRet_t cnrtGetDeviceCount(unsigned *count);
 cnrtRet_t cnrtSetDevice(int ordinal);
@@ -15,9 +18,30 @@ cnrtRet_t cnrtDeviceReset(void);
 cnrtRet_t cnrtMalloc(void **pointer, size_t bytes);
 cnrtRet_t cnrtMallocConstant(void **pointer, size_t bytes);
 cnrtRet_t cnrtMemAllocAsync(void **pointer, size_t bytes, void *queue);
+cnrtRet_t cnrtDeviceGetMemPool(void **pool, int ordinal);
+cnrtRet_t cnrtMemPoolGetAttribute(void *pool, int attribute, void *value);
+cnrtRet_t cnrtMemPoolTrimTo(void *pool, size_t bytes);
 cnrtRet_t cnrtFree(void *pointer);
 cnrtRet_t cnrtMemFreeAsync(void *pointer, void *queue);
 cnrtRet_t cnrtMemGetInfo(size_t *free_bytes, size_t *total_bytes);
+cnrtRet_t cnrtSyncDevice(void);
+cnrtRet_t cnrtQueueCreate(CNqueue *queue);
+cnrtRet_t cnrtQueueDestroy(CNqueue queue);
+cnrtRet_t cnrtQueueQuery(CNqueue queue);
+cnrtRet_t cnrtQueueSync(CNqueue queue);
+cnrtRet_t cnrtNotifierCreate(CNnotifier *notifier);
+cnrtRet_t cnrtNotifierDestroy(CNnotifier notifier);
+cnrtRet_t cnrtPlaceNotifier(CNnotifier notifier, CNqueue queue);
+cnrtRet_t cnrtQueryNotifier(CNnotifier notifier);
+cnrtRet_t cnrtWaitNotifier(CNnotifier notifier);
+cnrtRet_t cnrtNotifierElapsedTime(CNnotifier start, CNnotifier end, float *milliseconds);
+cnrtRet_t cnrtInvokeKernel(const void *kernel, cnrtDim3_t dim, int type, void **arguments,
+                           size_t reserved, CNqueue queue);
+cnrtRet_t cnrtQueueBeginCapture(CNqueue queue, int mode);
+cnrtRet_t cnrtQueueEndCapture(CNqueue queue, void **topo);
+cnrtRet_t cnrtTaskTopoInstantiate(void **entity, void *topo, void **error_node, char *log,
+                                  size_t log_bytes);
+cnrtRet_t cnrtTaskTopoEntityInvoke(void *entity, CNqueue queue);
 
 HCS_EXPORT cnrtRet_t cnrtGetDeviceCount(unsigned *count) {
     cnInit(0);
@@ -60,8 +84,24 @@ HCS_EXPORT cnrtRet_t cnrtMallocConstant(void **pointer, size_t bytes) {
 }
 
 HCS_EXPORT cnrtRet_t cnrtMemAllocAsync(void **pointer, size_t bytes, void *queue) {
-    (void)queue;
-    return cnrtMalloc(pointer, bytes);
+    CNaddr address;
+    CNresult result = cnMemAllocAsync(&address, bytes, queue);
+    if (result == CN_SUCCESS) {
+        *pointer = (void *)(uintptr_t)address;
+    }
+    return result;
+}
+
+HCS_EXPORT cnrtRet_t cnrtDeviceGetMemPool(void **pool, int ordinal) {
+    return cnDeviceGetMemPool(pool, (CNdev)ordinal);
+}
+
+HCS_EXPORT cnrtRet_t cnrtMemPoolGetAttribute(void *pool, int attribute, void *value) {
+    return cnMemPoolGetAttribute(pool, attribute, value);
+}
+
+HCS_EXPORT cnrtRet_t cnrtMemPoolTrimTo(void *pool, size_t bytes) {
+    return cnMemPoolTrimTo(pool, bytes);
 }
 
 HCS_EXPORT cnrtRet_t cnrtFree(void *pointer) {
@@ -75,4 +115,47 @@ HCS_EXPORT cnrtRet_t cnrtMemFreeAsync(void *pointer, void *queue) {
 
 HCS_EXPORT cnrtRet_t cnrtMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     return cnMemGetInfo(free_bytes, total_bytes);
+}
+
+/* Queues, notifiers and topos are the driver's. */
+HCS_EXPORT cnrtRet_t cnrtSyncDevice(void) { return cnCtxSync(); }
+HCS_EXPORT cnrtRet_t cnrtQueueCreate(CNqueue *queue) { return cnCreateQueue(queue, 0); }
+HCS_EXPORT cnrtRet_t cnrtQueueDestroy(CNqueue queue) { return cnDestroyQueue(queue); }
+HCS_EXPORT cnrtRet_t cnrtQueueQuery(CNqueue queue) { return cnQueryQueue(queue); }
+HCS_EXPORT cnrtRet_t cnrtQueueSync(CNqueue queue) { return cnQueueSync(queue); }
+
+HCS_EXPORT cnrtRet_t cnrtNotifierCreate(CNnotifier *notifier) {
+    return cnCreateNotifier(notifier, 0);
+}
+HCS_EXPORT cnrtRet_t cnrtNotifierDestroy(CNnotifier notifier) {
+    return cnDestroyNotifier(notifier);
+}
+HCS_EXPORT cnrtRet_t cnrtPlaceNotifier(CNnotifier notifier, CNqueue queue) {
+    return cnPlaceNotifier(notifier, queue);
+}
+HCS_EXPORT cnrtRet_t cnrtQueryNotifier(CNnotifier notifier) { return cnQueryNotifier(notifier); }
+HCS_EXPORT cnrtRet_t cnrtWaitNotifier(CNnotifier notifier) { return cnWaitNotifier(notifier); }
+HCS_EXPORT cnrtRet_t cnrtNotifierElapsedTime(CNnotifier start, CNnotifier end,
+                                             float *milliseconds) {
+    return cnNotifierElapsedTime(milliseconds, start, end);
+}
+
+HCS_EXPORT cnrtRet_t cnrtInvokeKernel(const void *kernel, cnrtDim3_t dim, int type,
+                                      void **arguments, size_t reserved, CNqueue queue) {
+    return cnInvokeKernel((void *)(uintptr_t)kernel, dim.x, dim.y, dim.z, type,
+                          (unsigned)reserved, queue, arguments, NULL);
+}
+
+HCS_EXPORT cnrtRet_t cnrtQueueBeginCapture(CNqueue queue, int mode) {
+    return cnQueueBeginCapture(queue, mode);
+}
+HCS_EXPORT cnrtRet_t cnrtQueueEndCapture(CNqueue queue, void **topo) {
+    return cnQueueEndCapture(queue, topo);
+}
+HCS_EXPORT cnrtRet_t cnrtTaskTopoInstantiate(void **entity, void *topo, void **error_node,
+                                             char *log, size_t log_bytes) {
+    return cnTaskTopoInstantiate(entity, topo, error_node, log, log_bytes);
+}
+HCS_EXPORT cnrtRet_t cnrtTaskTopoEntityInvoke(void *entity, CNqueue queue) {
+    return cnTaskTopoEntityInvoke(entity, queue);
 }

@@ -32,6 +32,14 @@ typedef struct {
     unsigned char allocFlags[8];
 } CUmemAllocationProp;
 typedef struct {
+    int allocType, handleTypes;
+    struct { int type, id; } location;
+    void *win32SecurityAttributes;
+    size_t maxSize;
+    unsigned short usage;
+    unsigned char reserved[54];
+} CUmemPoolProps;
+typedef struct {
     unsigned gridDimX, gridDimY, gridDimZ;
     unsigned blockDimX, blockDimY, blockDimZ;
     unsigned sharedMemBytes;
@@ -40,6 +48,7 @@ typedef struct {
     unsigned numAttrs;
 } CUlaunchConfig;
 _Static_assert(sizeof(CUlaunchConfig) == 56, "CUlaunchConfig");
+_Static_assert(sizeof(CUmemPoolProps) == 88, "CUmemPoolProps");
 _Static_assert(sizeof(CUDA_ARRAY_DESCRIPTOR) == 24, "CUDA_ARRAY_DESCRIPTOR");
 _Static_assert(sizeof(CUDA_ARRAY3D_DESCRIPTOR) == 40, "CUDA_ARRAY3D_DESCRIPTOR");
 _Static_assert(sizeof(CUmemAllocationProp) == 32, "CUmemAllocationProp");
@@ -56,6 +65,8 @@ enum {
     CUDA_ERROR_NOT_FOUND = 500,
     CUDA_ERROR_NOT_READY = 600,
 };
+
+struct hcs_sim_allocation_node; /* graph_memory.h */
 
 enum { PROC_ADDRESS_SUCCESS = 0, PROC_ADDRESS_NOT_FOUND = 1, PROC_ADDRESS_OLD_VERSION = 2 };
 
@@ -85,6 +96,13 @@ CUresult cuMemFree_v2(CUdeviceptr pointer);
 CUresult cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, void *stream);
 CUresult cuMemAllocAsync_ptsz(CUdeviceptr *pointer, size_t bytes, void *stream);
 CUresult cuDeviceGetDefaultMemPool(void **pool, CUdevice device);
+CUresult cuDeviceGetMemPool(void **pool, CUdevice device);
+CUresult cuDeviceSetMemPool(CUdevice device, void *pool);
+CUresult cuMemPoolCreate(void **pool, const CUmemPoolProps *properties);
+CUresult cuMemPoolDestroy(void *pool);
+CUresult cuMemPoolGetAttribute(void *pool, int attribute, void *value);
+CUresult cuMemPoolSetAttribute(void *pool, int attribute, void *value);
+CUresult cuMemPoolTrimTo(void *pool, size_t bytes);
 CUresult cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, void *pool, void *stream);
 CUresult cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *pointer, size_t bytes, void *pool,
                                       void *stream);
@@ -114,6 +132,7 @@ CUresult cuStreamCreate(void **stream, unsigned flags);
 CUresult cuStreamDestroy_v2(void *stream);
 CUresult cuStreamQuery(void *stream);
 CUresult cuStreamSynchronize(void *stream);
+CUresult cuStreamSynchronize_ptsz(void *stream);
 CUresult cuEventCreate(void **event, unsigned flags);
 CUresult cuEventDestroy_v2(void *event);
 CUresult cuEventRecord(void *event, void *stream);
@@ -143,6 +162,18 @@ CUresult cuStreamEndCapture(void *stream, void **graph);
 CUresult cuStreamIsCapturing(void *stream, int *status);
 CUresult cuThreadExchangeStreamCaptureMode(int *mode);
 CUresult cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags);
+CUresult cuGraphCreate(void **graph, unsigned flags);
+CUresult cuGraphAddMemAllocNode(void **node, void *graph, const void *const *behind, size_t count,
+                                struct hcs_sim_allocation_node *parameters);
+CUresult cuGraphAddMemFreeNode(void **node, void *graph, const void *const *behind, size_t count,
+                               CUdeviceptr pointer);
+CUresult cuGraphGetNodes(void *graph, void **nodes, size_t *count);
+CUresult cuGraphNodeGetType(void *node, int *type);
+CUresult cuGraphMemAllocNodeGetParams(void *node, struct hcs_sim_allocation_node *parameters);
+CUresult cuDeviceGetGraphMemAttribute(CUdevice device, int attribute, void *value);
+CUresult cuDeviceGraphMemTrim(CUdevice device);
+CUresult cuGraphExecDestroy(void *executable);
+CUresult cuGraphUpload(void *executable, void *stream);
 CUresult cuGraphLaunch(void *executable, void *stream);
 CUresult cuGraphLaunch_ptsz(void *executable, void *stream);
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes);

@@ -4,6 +4,7 @@
 
 #include "blocks.h"
 #include "cuda.h"
+#include "graph_memory.h"
 #include "runtime_handles.h"
 
 #define GRANULARITY_BYTES 512 /* cuMemAlloc hands out multiples of this */
@@ -11,7 +12,6 @@
 
 enum { LOCATION_DEVICE = 1 };
 
-/* `context` NULL: the block outlives every context. */
 static CUresult allocate(CUdeviceptr *pointer, size_t bytes, const void *context) {
     if (pointer == NULL || bytes == 0) {
         return CUDA_ERROR_INVALID_VALUE;
@@ -56,44 +56,7 @@ HCS_EXPORT CUresult cuMemFree_v2(CUdeviceptr pointer) {
     if (result != CUDA_SUCCESS || pointer == 0) {
         return result;
     }
-    return done(hcs_sim_block_free(pointer));
-}
-
-/* What is stream-ordered happens at once: nothing here takes time. */
-HCS_EXPORT CUresult cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, void *stream) {
-    (void)stream;
-    return allocate(pointer, bytes, NULL);
-}
-
-HCS_EXPORT CUresult cuMemAllocAsync_ptsz(CUdeviceptr *pointer, size_t bytes, void *stream) {
-    return cuMemAllocAsync(pointer, bytes, stream);
-}
-
-HCS_EXPORT CUresult cuDeviceGetDefaultMemPool(void **pool, CUdevice device) {
-    if (hcs_cuda_card(device) == NULL) {
-        return CUDA_ERROR_INVALID_DEVICE;
-    }
-    *pool = (void *)(uintptr_t)hcs_cuda_card(device);
-    return CUDA_SUCCESS;
-}
-
-HCS_EXPORT CUresult cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, void *pool,
-                                            void *stream) {
-    return pool == NULL ? CUDA_ERROR_INVALID_VALUE : cuMemAllocAsync(pointer, bytes, stream);
-}
-
-HCS_EXPORT CUresult cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *pointer, size_t bytes, void *pool,
-                                                 void *stream) {
-    return cuMemAllocFromPoolAsync(pointer, bytes, pool, stream);
-}
-
-HCS_EXPORT CUresult cuMemFreeAsync(CUdeviceptr pointer, void *stream) {
-    (void)stream;
-    return cuMemFree_v2(pointer);
-}
-
-HCS_EXPORT CUresult cuMemFreeAsync_ptsz(CUdeviceptr pointer, void *stream) {
-    return cuMemFreeAsync(pointer, stream);
+    return done(hcs_sim_block_free(pointer) || hcs_sim_graph_allocation_free(pointer));
 }
 
 static size_t format_bytes(unsigned format) {

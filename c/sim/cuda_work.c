@@ -2,6 +2,7 @@
  * the driver's own names. A function's handle is whatever the program passes. */
 #include "card_work.h"
 #include "cuda.h"
+#include "graph_memory.h"
 
 static const struct hcs_sim_device *card(void) { return hcs_cuda_current_card(); }
 
@@ -23,6 +24,9 @@ HCS_EXPORT CUresult cuStreamDestroy_v2(void *stream) { return hcs_sim_stream_des
 HCS_EXPORT CUresult cuStreamQuery(void *stream) { ON_CARD(hcs_sim_stream_query(card(), stream)); }
 HCS_EXPORT CUresult cuStreamSynchronize(void *stream) {
     ON_CARD(hcs_sim_stream_wait(card(), stream));
+}
+HCS_EXPORT CUresult cuStreamSynchronize_ptsz(void *stream) {
+    return cuStreamSynchronize(own(stream));
 }
 HCS_EXPORT CUresult cuCtxSynchronize(void) { ON_CARD((hcs_sim_card_wait(card()), CUDA_SUCCESS)); }
 
@@ -98,7 +102,12 @@ HCS_EXPORT CUresult cuStreamBeginCapture_v2(void *stream, int mode) {
     ON_CARD(hcs_sim_capture_begin(card(), stream, mode));
 }
 HCS_EXPORT CUresult cuStreamEndCapture(void *stream, void **graph) {
-    ON_CARD(hcs_sim_capture_end(card(), stream, graph));
+    CUresult result = hcs_cuda_check_current();
+    result = result == CUDA_SUCCESS ? hcs_sim_capture_end(card(), stream, graph) : result;
+    if (result == CUDA_SUCCESS) {
+        hcs_sim_nodes_captured(stream, *graph);
+    }
+    return result;
 }
 HCS_EXPORT CUresult cuStreamIsCapturing(void *stream, int *status) {
     ON_CARD(hcs_sim_capture_status(card(), stream, status));
@@ -113,8 +122,15 @@ HCS_EXPORT CUresult cuGraphInstantiateWithFlags(void **executable, void *graph, 
     *executable = graph;
     return CUDA_SUCCESS;
 }
+HCS_EXPORT CUresult cuGraphExecDestroy(void *executable) {
+    return executable != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+HCS_EXPORT CUresult cuGraphUpload(void *executable, void *stream) {
+    ON_CARD(hcs_sim_graph_map(executable, stream));
+}
 HCS_EXPORT CUresult cuGraphLaunch(void *executable, void *stream) {
-    ON_CARD(hcs_sim_graph_launch(card(), executable, stream));
+    CUresult result = cuGraphUpload(executable, stream);
+    return result == CUDA_SUCCESS ? hcs_sim_graph_launch(card(), executable, stream) : result;
 }
 HCS_EXPORT CUresult cuGraphLaunch_ptsz(void *executable, void *stream) {
     return cuGraphLaunch(executable, own(stream));

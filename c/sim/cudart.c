@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "cuda.h"
+#include "scenario.h"
 
 typedef int cudaError_t;
 enum {
@@ -32,6 +33,7 @@ static struct {
 } driver;
 static cudaError_t load_error = cudaErrorInitializationError;
 static pthread_once_t load_once = PTHREAD_ONCE_INIT;
+static CUcontext contexts[HCS_SIM_DEVICES_MAX]; /* the devices' primary ones */
 static __thread int current_device;
 static __thread cudaError_t last_error;
 
@@ -94,9 +96,16 @@ static cudaError_t enter(void) {
     if (load_error != cudaSuccess) {
         return load_error;
     }
-    CUcontext context;
-    CUresult result = driver.retain(&context, current_device);
-    return result != CUDA_SUCCESS ? result : driver.set_current(context);
+    /* Retained by the first call for a device; two that race retain twice, as nobody minds. */
+    CUcontext context = __atomic_load_n(&contexts[current_device], __ATOMIC_RELAXED);
+    if (context == NULL) {
+        CUresult result = driver.retain(&context, current_device);
+        if (result != CUDA_SUCCESS) {
+            return result;
+        }
+        __atomic_store_n(&contexts[current_device], context, __ATOMIC_RELAXED);
+    }
+    return driver.set_current(context);
 }
 
 HCS_EXPORT cudaError_t cudaMalloc(void **pointer, size_t bytes) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "blocks.h"
+#include "card_work.h"
 #include "hip.h"
 #include "runtime_handles.h"
 
@@ -26,10 +27,7 @@ hipError_t hipMemGetInfo(size_t *free_bytes, size_t *total_bytes);
 hipError_t hipMalloc(void **pointer, size_t bytes);
 hipError_t hipExtMallocWithFlags(void **pointer, size_t bytes, unsigned flags);
 hipError_t hipMallocManaged(void **pointer, size_t bytes, unsigned flags);
-hipError_t hipMallocAsync(void **pointer, size_t bytes, void *stream);
 hipError_t hipMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height);
-hipError_t hipFree(void *pointer);
-hipError_t hipFreeAsync(void *pointer, void *stream);
 hipError_t hipMemAddressReserve(void **address, size_t bytes, size_t alignment, void *wanted,
                                 uint64_t flags);
 hipError_t hipMemCreate(void **handle, size_t bytes, const struct memory_location *location,
@@ -79,6 +77,7 @@ HCS_EXPORT hipError_t hipSetDevice(int device) {
 
 HCS_EXPORT hipError_t hipDeviceReset(void) {
     hcs_sim_blocks_free_context(current());
+    hcs_sim_events_end(current());
     return hipSuccess;
 }
 
@@ -133,24 +132,9 @@ HCS_EXPORT hipError_t hipMallocManaged(void **pointer, size_t bytes, unsigned fl
     return hipMalloc(pointer, bytes);
 }
 
-HCS_EXPORT hipError_t hipMallocAsync(void **pointer, size_t bytes, void *stream) {
-    (void)stream;
-    return hipMalloc(pointer, bytes);
-}
-
 HCS_EXPORT hipError_t hipMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height) {
     *pitch = (width + PITCH_BYTES - 1) / PITCH_BYTES * PITCH_BYTES;
     return hipMalloc(pointer, *pitch * height);
-}
-
-HCS_EXPORT hipError_t hipFree(void *pointer) {
-    bool freed = pointer == NULL || hcs_sim_block_free((uint64_t)(uintptr_t)pointer);
-    return freed ? hipSuccess : hipErrorInvalidValue;
-}
-
-HCS_EXPORT hipError_t hipFreeAsync(void *pointer, void *stream) {
-    (void)stream;
-    return hipFree(pointer);
 }
 
 HCS_EXPORT hipError_t hipMemAddressReserve(void **address, size_t bytes, size_t alignment,

@@ -2,6 +2,9 @@
 #ifndef HCS_SIM_HIP_H
 #define HCS_SIM_HIP_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "runtime_cards.h"
 
 typedef int hipError_t;
@@ -17,6 +20,26 @@ struct dim3 {
     uint32_t x, y, z;
 };
 
+struct hcs_sim_allocation_node; /* graph_memory.h */
+
+hipError_t hipDeviceGetDefaultMemPool(void **pool, int device);
+hipError_t hipDeviceGetMemPool(void **pool, int device);
+hipError_t hipMemPoolGetAttribute(void *pool, int attribute, void *value);
+hipError_t hipMemPoolSetAttribute(void *pool, int attribute, void *value);
+hipError_t hipMemPoolTrimTo(void *pool, size_t bytes);
+hipError_t hipMallocAsync(void **pointer, size_t bytes, void *stream);
+hipError_t hipMallocFromPoolAsync(void **pointer, size_t bytes, void *pool, void *stream);
+hipError_t hipFree(void *pointer);
+hipError_t hipFreeAsync(void *pointer, void *stream);
+hipError_t hipGraphCreate(void **graph, unsigned flags);
+hipError_t hipGraphAddMemAllocNode(void **node, void *graph, const void *const *behind,
+                                   size_t count, struct hcs_sim_allocation_node *parameters);
+hipError_t hipGraphGetNodes(void *graph, void **nodes, size_t *count);
+hipError_t hipGraphNodeGetType(void *node, int *type);
+hipError_t hipGraphMemAllocNodeGetParams(void *node, struct hcs_sim_allocation_node *parameters);
+hipError_t hipDeviceGetGraphMemAttribute(int device, int attribute, void *value);
+hipError_t hipDeviceGraphMemTrim(int device);
+hipError_t hipGraphExecDestroy(void *executable);
 hipError_t hipStreamCreate(void **stream);
 hipError_t hipStreamDestroy(void *stream);
 hipError_t hipStreamSynchronize(void *stream);

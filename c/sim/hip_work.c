@@ -1,6 +1,7 @@
 /* What the simulated libamdhip64.so has of streams, events, graphs and launches: card_work.h behind
  * the runtime's own names. A function's handle is whatever the program passes. */
 #include "card_work.h"
+#include "graph_memory.h"
 #include "hip.h"
 
 /* A call on the thread's card. */
@@ -47,7 +48,12 @@ HCS_EXPORT hipError_t hipStreamBeginCapture(void *stream, int mode) {
     ON_CARD(hcs_sim_capture_begin(card, stream, mode));
 }
 HCS_EXPORT hipError_t hipStreamEndCapture(void *stream, void **graph) {
-    ON_CARD(hcs_sim_capture_end(card, stream, graph));
+    const struct hcs_sim_device *card = hcs_hip_card();
+    hipError_t result = hcs_sim_capture_end(card, stream, graph);
+    if (result == hipSuccess) {
+        hcs_sim_nodes_captured(stream, *graph);
+    }
+    return result;
 }
 HCS_EXPORT hipError_t hipStreamIsCapturing(void *stream, int *status) {
     ON_CARD(hcs_sim_capture_status(card, stream, status));
@@ -63,6 +69,11 @@ HCS_EXPORT hipError_t hipGraphInstantiateWithFlags(void **executable, void *grap
     *executable = graph;
     return hipSuccess;
 }
+HCS_EXPORT hipError_t hipGraphExecDestroy(void *executable) {
+    return executable != NULL ? hipSuccess : hipErrorInvalidValue;
+}
 HCS_EXPORT hipError_t hipGraphLaunch(void *executable, void *stream) {
-    ON_CARD(hcs_sim_graph_launch(card, executable, stream));
+    const struct hcs_sim_device *card = hcs_hip_card();
+    hipError_t result = hcs_sim_graph_map(executable, stream);
+    return result == hipSuccess ? hcs_sim_graph_launch(card, executable, stream) : result;
 }

@@ -12,6 +12,16 @@ struct memory_location { /* the part of MUmemAllocationProp that says where */
     int location_type, location_id;
 };
 
+typedef struct {
+    unsigned gridDimX, gridDimY, gridDimZ;
+    unsigned blockDimX, blockDimY, blockDimZ;
+    unsigned sharedMemBytes;
+    void *hStream;
+    void *attrs;
+    unsigned numAttrs;
+} MUlaunchConfig;
+_Static_assert(sizeof(MUlaunchConfig) == 56, "MUlaunchConfig");
+
 enum {
     MUSA_SUCCESS = 0,
     MUSA_ERROR_INVALID_VALUE = 1,
@@ -31,6 +41,12 @@ MUresult muCtxGetDevice(int *device);
 MUresult muMemAlloc_v2(uint64_t *pointer, size_t bytes);
 MUresult muMemAllocManaged(uint64_t *pointer, size_t bytes, unsigned flags);
 MUresult muMemFree_v2(uint64_t pointer);
+MUresult muDeviceGetMemPool(void **pool, int device);
+MUresult muMemPoolGetAttribute(void *pool, int attribute, void *value);
+MUresult muMemPoolTrimTo(void *pool, size_t bytes);
+MUresult muMemAllocAsync(uint64_t *pointer, size_t bytes, void *stream);
+MUresult muMemAllocFromPoolAsync(uint64_t *pointer, size_t bytes, void *pool, void *stream);
+MUresult muMemFreeAsync(uint64_t pointer, void *stream);
 MUresult muMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes);
 MUresult muMemAddressReserve(uint64_t *address, size_t bytes, size_t alignment, uint64_t wanted,
                              uint64_t flags);
@@ -39,5 +55,42 @@ MUresult muMemCreate(uint64_t *handle, size_t bytes, const struct memory_locatio
 MUresult muMemMap(uint64_t address, size_t bytes, size_t offset, uint64_t handle, uint64_t flags);
 MUresult muMemUnmap(uint64_t address, size_t bytes);
 MUresult muMemRelease(uint64_t handle);
+
+MUresult muStreamCreate(void **stream, unsigned flags);
+MUresult muStreamDestroy_v2(void *stream);
+MUresult muStreamQuery(void *stream);
+MUresult muStreamSynchronize(void *stream);
+MUresult muCtxSynchronize(void);
+MUresult muEventCreate(void **event, unsigned flags);
+MUresult muEventDestroy_v2(void *event);
+MUresult muEventRecord(void *event, void *stream);
+MUresult muEventQuery(void *event);
+MUresult muEventSynchronize(void *event);
+MUresult muEventElapsedTime(float *milliseconds, void *start, void *end);
+MUresult muLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                        unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes,
+                        void *stream, void **parameters, void **extra);
+MUresult muLaunchKernel_ptsz(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                             unsigned block_x, unsigned block_y, unsigned block_z,
+                             unsigned shared_bytes, void *stream, void **parameters, void **extra);
+MUresult muLaunchKernelEx(const MUlaunchConfig *config, void *function, void **parameters,
+                          void **extra);
+MUresult muLaunchKernelEx_ptsz(const MUlaunchConfig *config, void *function, void **parameters,
+                               void **extra);
+MUresult muLaunchCooperativeKernel(void *function, unsigned grid_x, unsigned grid_y,
+                                   unsigned grid_z, unsigned block_x, unsigned block_y,
+                                   unsigned block_z, unsigned shared_bytes, void *stream,
+                                   void **parameters);
+MUresult muLaunchCooperativeKernel_ptsz(void *function, unsigned grid_x, unsigned grid_y,
+                                        unsigned grid_z, unsigned block_x, unsigned block_y,
+                                        unsigned block_z, unsigned shared_bytes, void *stream,
+                                        void **parameters);
+MUresult muStreamBeginCapture(void *stream, int mode);
+MUresult muStreamEndCapture(void *stream, void **graph);
+MUresult muStreamIsCapturing(void *stream, int *status);
+MUresult muThreadExchangeStreamCaptureMode(int *mode);
+MUresult muGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags);
+MUresult muGraphLaunch(void *executable, void *stream);
+MUresult muGraphLaunch_ptsz(void *executable, void *stream);
 
 #endif

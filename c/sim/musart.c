@@ -8,6 +8,17 @@
 #define PITCH_BYTES 512
 
 typedef int musaError_t;
+struct dim3 {
+    uint32_t x, y, z;
+};
+typedef struct {
+    struct dim3 gridDim, blockDim;
+    size_t dynamicSmemBytes;
+    void *stream;
+    void *attrs;
+    unsigned numAttrs;
+} musaLaunchConfig_t;
+_Static_assert(sizeof(musaLaunchConfig_t) == 56, "musaLaunchConfig_t");
 
 musaError_t musaGetDeviceCount(int *count);
 musaError_t musaSetDevice(int device);
@@ -17,9 +28,44 @@ musaError_t musaMalloc(void **pointer, size_t bytes);
 musaError_t musaMallocManaged(void **pointer, size_t bytes, unsigned flags);
 musaError_t musaMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height);
 musaError_t musaMallocAsync(void **pointer, size_t bytes, void *stream);
+musaError_t musaDeviceGetMemPool(void **pool, int device);
+musaError_t musaMemPoolGetAttribute(void *pool, int attribute, void *value);
+musaError_t musaMemPoolTrimTo(void *pool, size_t bytes);
 musaError_t musaFree(void *pointer);
 musaError_t musaFreeAsync(void *pointer, void *stream);
 musaError_t musaMemGetInfo(size_t *free_bytes, size_t *total_bytes);
+musaError_t musaDeviceSynchronize(void);
+musaError_t musaStreamCreate(void **stream);
+musaError_t musaStreamDestroy(void *stream);
+musaError_t musaStreamSynchronize(void *stream);
+musaError_t musaEventCreateWithFlags(void **event, unsigned flags);
+musaError_t musaEventCreate(void **event);
+musaError_t musaEventDestroy(void *event);
+musaError_t musaEventRecord(void *event, void *stream);
+musaError_t musaEventQuery(void *event);
+musaError_t musaEventSynchronize(void *event);
+musaError_t musaEventElapsedTime(float *milliseconds, void *start, void *end);
+musaError_t musaLaunchKernel(const void *function, struct dim3 grid, struct dim3 block,
+                             void **parameters, size_t shared_bytes, void *stream);
+musaError_t musaLaunchKernel_ptsz(const void *function, struct dim3 grid, struct dim3 block,
+                                  void **parameters, size_t shared_bytes, void *stream);
+musaError_t musaLaunchCooperativeKernel(const void *function, struct dim3 grid, struct dim3 block,
+                                        void **parameters, size_t shared_bytes, void *stream);
+musaError_t musaLaunchCooperativeKernel_ptsz(const void *function, struct dim3 grid,
+                                             struct dim3 block, void **parameters,
+                                             size_t shared_bytes, void *stream);
+musaError_t musaLaunchKernelExC(const musaLaunchConfig_t *config, const void *function,
+                                void **parameters);
+musaError_t musaLaunchKernelExC_ptsz(const musaLaunchConfig_t *config, const void *function,
+                                     void **parameters);
+musaError_t musaStreamBeginCapture(void *stream, int mode);
+musaError_t musaStreamEndCapture(void *stream, void **graph);
+musaError_t musaStreamIsCapturing(void *stream, int *status);
+musaError_t musaThreadExchangeStreamCaptureMode(int *mode);
+musaError_t musaGraphInstantiate(void **executable, void *graph, void **error_node, char *log,
+                                 size_t log_bytes);
+musaError_t musaGraphLaunch(void *executable, void *stream);
+musaError_t musaGraphLaunch_ptsz(void *executable, void *stream);
 
 static __thread int current_device;
 
@@ -70,8 +116,26 @@ HCS_EXPORT musaError_t musaMallocPitch(void **pointer, size_t *pitch, size_t wid
 }
 
 HCS_EXPORT musaError_t musaMallocAsync(void **pointer, size_t bytes, void *stream) {
-    (void)stream;
-    return musaMalloc(pointer, bytes);
+    uint64_t address;
+    musaError_t error = enter();
+    error = error == MUSA_SUCCESS ? muMemAllocAsync(&address, bytes, stream) : error;
+    if (error == MUSA_SUCCESS) {
+        *pointer = (void *)(uintptr_t)address;
+    }
+    return error;
+}
+
+HCS_EXPORT musaError_t musaDeviceGetMemPool(void **pool, int device) {
+    musaError_t error = enter();
+    return error == MUSA_SUCCESS ? muDeviceGetMemPool(pool, device) : error;
+}
+
+HCS_EXPORT musaError_t musaMemPoolGetAttribute(void *pool, int attribute, void *value) {
+    return muMemPoolGetAttribute(pool, attribute, value);
+}
+
+HCS_EXPORT musaError_t musaMemPoolTrimTo(void *pool, size_t bytes) {
+    return muMemPoolTrimTo(pool, bytes);
 }
 
 HCS_EXPORT musaError_t musaFree(void *pointer) {
@@ -86,4 +150,91 @@ HCS_EXPORT musaError_t musaFreeAsync(void *pointer, void *stream) {
 HCS_EXPORT musaError_t musaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     musaError_t error = enter();
     return error == MUSA_SUCCESS ? muMemGetInfo_v2(free_bytes, total_bytes) : error;
+}
+
+/* A call on the thread's card. */
+#define ENTERED(CALL)                                                                              \
+    musaError_t error = enter();                                                                   \
+    return error == MUSA_SUCCESS ? (CALL) : error
+
+/* Streams, events and graphs are the driver's. */
+HCS_EXPORT musaError_t musaDeviceSynchronize(void) { ENTERED(muCtxSynchronize()); }
+HCS_EXPORT musaError_t musaStreamCreate(void **stream) { ENTERED(muStreamCreate(stream, 0)); }
+HCS_EXPORT musaError_t musaStreamDestroy(void *stream) { return muStreamDestroy_v2(stream); }
+HCS_EXPORT musaError_t musaStreamSynchronize(void *stream) {
+    ENTERED(muStreamSynchronize(stream));
+}
+
+HCS_EXPORT musaError_t musaEventCreateWithFlags(void **event, unsigned flags) {
+    ENTERED(muEventCreate(event, flags));
+}
+HCS_EXPORT musaError_t musaEventCreate(void **event) { return musaEventCreateWithFlags(event, 0); }
+HCS_EXPORT musaError_t musaEventDestroy(void *event) { return muEventDestroy_v2(event); }
+HCS_EXPORT musaError_t musaEventRecord(void *event, void *stream) {
+    ENTERED(muEventRecord(event, stream));
+}
+HCS_EXPORT musaError_t musaEventQuery(void *event) { return muEventQuery(event); }
+HCS_EXPORT musaError_t musaEventSynchronize(void *event) { return muEventSynchronize(event); }
+HCS_EXPORT musaError_t musaEventElapsedTime(float *milliseconds, void *start, void *end) {
+    return muEventElapsedTime(milliseconds, start, end);
+}
+
+HCS_EXPORT musaError_t musaLaunchKernel(const void *function, struct dim3 grid, struct dim3 block,
+                                        void **parameters, size_t shared_bytes, void *stream) {
+    ENTERED(muLaunchKernel((void *)(uintptr_t)function, grid.x, grid.y, grid.z, block.x, block.y,
+                           block.z, (unsigned)shared_bytes, stream, parameters, NULL));
+}
+HCS_EXPORT musaError_t musaLaunchKernel_ptsz(const void *function, struct dim3 grid,
+                                             struct dim3 block, void **parameters,
+                                             size_t shared_bytes, void *stream) {
+    ENTERED(muLaunchKernel_ptsz((void *)(uintptr_t)function, grid.x, grid.y, grid.z, block.x,
+                                block.y, block.z, (unsigned)shared_bytes, stream, parameters,
+                                NULL));
+}
+HCS_EXPORT musaError_t musaLaunchCooperativeKernel(const void *function, struct dim3 grid,
+                                                   struct dim3 block, void **parameters,
+                                                   size_t shared_bytes, void *stream) {
+    return musaLaunchKernel(function, grid, block, parameters, shared_bytes, stream);
+}
+HCS_EXPORT musaError_t musaLaunchCooperativeKernel_ptsz(const void *function, struct dim3 grid,
+                                                        struct dim3 block, void **parameters,
+                                                        size_t shared_bytes, void *stream) {
+    return musaLaunchKernel_ptsz(function, grid, block, parameters, shared_bytes, stream);
+}
+HCS_EXPORT musaError_t musaLaunchKernelExC(const musaLaunchConfig_t *config, const void *function,
+                                           void **parameters) {
+    return config == NULL ? MUSA_ERROR_INVALID_VALUE
+                          : musaLaunchKernel(function, config->gridDim, config->blockDim,
+                                             parameters, config->dynamicSmemBytes, config->stream);
+}
+HCS_EXPORT musaError_t musaLaunchKernelExC_ptsz(const musaLaunchConfig_t *config,
+                                                const void *function, void **parameters) {
+    return config == NULL
+               ? MUSA_ERROR_INVALID_VALUE
+               : musaLaunchKernel_ptsz(function, config->gridDim, config->blockDim, parameters,
+                                       config->dynamicSmemBytes, config->stream);
+}
+
+HCS_EXPORT musaError_t musaStreamBeginCapture(void *stream, int mode) {
+    ENTERED(muStreamBeginCapture(stream, mode));
+}
+HCS_EXPORT musaError_t musaStreamEndCapture(void *stream, void **graph) {
+    ENTERED(muStreamEndCapture(stream, graph));
+}
+HCS_EXPORT musaError_t musaStreamIsCapturing(void *stream, int *status) {
+    ENTERED(muStreamIsCapturing(stream, status));
+}
+HCS_EXPORT musaError_t musaThreadExchangeStreamCaptureMode(int *mode) {
+    return muThreadExchangeStreamCaptureMode(mode);
+}
+HCS_EXPORT musaError_t musaGraphInstantiate(void **executable, void *graph, void **error_node,
+                                            char *log, size_t log_bytes) {
+    (void)error_node, (void)log, (void)log_bytes;
+    return muGraphInstantiateWithFlags(executable, graph, 0);
+}
+HCS_EXPORT musaError_t musaGraphLaunch(void *executable, void *stream) {
+    ENTERED(muGraphLaunch(executable, stream));
+}
+HCS_EXPORT musaError_t musaGraphLaunch_ptsz(void *executable, void *stream) {
+    ENTERED(muGraphLaunch_ptsz(executable, stream));
 }

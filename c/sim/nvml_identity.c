@@ -148,6 +148,21 @@ EXPORT nvmlReturn_t nvmlDeviceGetVbiosVersion(nvmlDevice_t handle, char *version
     return device_text(handle, TEXT_VBIOS, version, length);
 }
 
+EXPORT nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t handle, unsigned *index);
+EXPORT nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t handle, unsigned *index) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    nvmlReturn_t result = hcs_nvml_enter(handle, &scenario, &device);
+    if (result != NVML_SUCCESS)
+        return result;
+    unsigned found = hcs_sim_index_of(scenario, device);
+    hcs_sim_scenario_release(scenario);
+    if (!index)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *index = found;
+    return NVML_SUCCESS;
+}
+
 static nvmlReturn_t model_of(nvmlDevice_t handle, const struct model **model) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;

@@ -16,12 +16,12 @@ ALL += $(SIM_RUNTIMES)
 .PHONY: runtimes
 runtimes: $(SIM_RUNTIMES)
 
-SIM_MEMORY = sim/blocks.c sim/card_memory.c sim/runtime_handles.c sim/visible.c sim/scenario.c \
-             sim/scenario_parse.c interceptor/process.c
-SIM_MEMORY_HEADERS = sim/blocks.h sim/card_memory.h sim/runtime_handles.h sim/visible.h \
-                     sim/scenario.h interceptor/process.h
-SIM_WORK = sim/card_work.c
-SIM_WORK_HEADERS = sim/card_work.h
+SIM_MEMORY = sim/blocks.c sim/card_memory.c sim/pools.c sim/runtime_handles.c sim/visible.c \
+             sim/scenario.c sim/scenario_parse.c interceptor/process.c
+SIM_MEMORY_HEADERS = sim/blocks.h sim/card_memory.h sim/pools.h sim/runtime_handles.h \
+                     sim/visible.h sim/scenario.h interceptor/process.h
+SIM_WORK = sim/card_work.c sim/graph_memory.c
+SIM_WORK_HEADERS = sim/card_work.h sim/graph_memory.h
 SIM_CARDS = sim/runtime_cards.c $(SIM_MEMORY)
 SIM_CARDS_HEADERS = sim/runtime_cards.h $(SIM_MEMORY_HEADERS)
 
@@ -29,8 +29,8 @@ SIM_CARDS_HEADERS = sim/runtime_cards.h $(SIM_MEMORY_HEADERS)
 LINK_SIM_RUNTIME = mkdir -p $(@D) && $(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-Bsymbolic \
                    -o $@ $(filter %.c %.so,$^) -pthread
 
-$(SIM_CUDA): sim/cuda.c sim/cuda_memory.c sim/cuda_work.c sim/cuda.h $(SIM_MEMORY) \
-             $(SIM_MEMORY_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
+$(SIM_CUDA): sim/cuda.c sim/cuda_memory.c sim/cuda_pools.c sim/cuda_work.c sim/cuda.h \
+             $(SIM_MEMORY) $(SIM_MEMORY_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
 $(SIM_CUDART): sim/cudart.c sim/cuda.h sim/cudart.map
@@ -38,23 +38,26 @@ $(SIM_CUDART): sim/cudart.c sim/cuda.h sim/cudart.map
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,--version-script=sim/cudart.map \
 	  -o $@ $(filter %.c,$^) -ldl -pthread
 
-$(SIM_ASCEND_RUNTIME): sim/runtime_ascend.c sim/runtime_ascend.h $(SIM_CARDS) $(SIM_CARDS_HEADERS)
+$(SIM_ASCEND_RUNTIME): sim/runtime_ascend.c sim/runtime_ascend_work.c sim/runtime_ascend.h \
+                       $(SIM_CARDS) $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
 $(SIM_ASCENDCL): sim/ascendcl.c sim/runtime_ascend.h $(SIM_ASCEND_RUNTIME)
 	@$(LINK_SIM_RUNTIME)
 
-$(SIM_HIP): sim/hip.c sim/hip_work.c sim/hip.h $(SIM_CARDS) $(SIM_CARDS_HEADERS) $(SIM_WORK) \
-            $(SIM_WORK_HEADERS)
-	@$(LINK_SIM_RUNTIME)
+$(SIM_HIP): sim/hip.c sim/hip_pools.c sim/hip_work.c sim/hip.h sim/hip.map $(SIM_CARDS) \
+            $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
+	@$(LINK_SIM_RUNTIME) -Wl,--version-script=sim/hip.map
 
-$(SIM_CNDRV): sim/cndrv.c sim/cndrv.h $(SIM_CARDS) $(SIM_CARDS_HEADERS)
+$(SIM_CNDRV): sim/cndrv.c sim/cndrv_pools.c sim/cndrv_work.c sim/cndrv.h $(SIM_CARDS) \
+              $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
 $(SIM_CNRT): sim/cnrt.c sim/cndrv.h $(SIM_CNDRV)
 	@$(LINK_SIM_RUNTIME)
 
-$(SIM_MUSA): sim/musa.c sim/musa.h $(SIM_CARDS) $(SIM_CARDS_HEADERS)
+$(SIM_MUSA): sim/musa.c sim/musa_pools.c sim/musa_work.c sim/musa.h $(SIM_CARDS) \
+             $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
 $(SIM_MUSART): sim/musart.c sim/musa.h $(SIM_MUSA)

@@ -4,11 +4,12 @@
 #include <stdint.h>
 
 #include "blocks.h"
+#include "card_work.h"
 #include "runtime_ascend.h"
 #include "runtime_cards.h"
 #include "runtime_handles.h"
 
-enum { LOCATION_DEVICE = 1 };
+enum { SIDE_DEVICE = 1 };
 
 static unsigned times_set[HCS_SIM_DEVICES_MAX];
 
@@ -55,6 +56,7 @@ HCS_EXPORT rtError_t rtDeviceResetForce(int32_t device) {
     }
     __atomic_store_n(&times_set[device], 0, __ATOMIC_RELAXED);
     hcs_sim_blocks_free_context(hcs_sim_card(device));
+    hcs_sim_events_end(hcs_sim_card(device));
     hcs_sim_card_choose(-1);
     return ACL_SUCCESS;
 }
@@ -113,15 +115,14 @@ HCS_EXPORT rtError_t rtMemGetInfoEx(int type, size_t *free_bytes, size_t *total_
 }
 
 HCS_EXPORT rtError_t rtMallocPhysical(void **handle, size_t bytes,
-                                      const struct physical_properties *properties,
-                                      uint64_t flags) {
+                                      struct driver_properties *properties, uint64_t flags) {
     (void)flags;
     if (handle == NULL || properties == NULL || bytes == 0 ||
         bytes % HCS_SIM_HANDLE_GRANULARITY_BYTES != 0 ||
-        properties->location_type != LOCATION_DEVICE) {
+        properties->side != SIDE_DEVICE) {
         return ACL_ERROR_RT_PARAM_INVALID;
     }
-    const struct hcs_sim_device *card = hcs_sim_card((int)properties->location_id);
+    const struct hcs_sim_device *card = hcs_sim_card((int)properties->device);
     if (card == NULL) {
         return ACL_ERROR_RT_INVALID_DEVICEID;
     }

@@ -14,14 +14,26 @@ enum {
     ACL_ERROR_RT_PARAM_INVALID = 107000,
     ACL_ERROR_RT_INVALID_DEVICEID = 107001,
     ACL_ERROR_RT_CONTEXT_NULL = 107002,
+    ACL_ERROR_RT_EVENT_TIMESTAMP_INVALID = 107006,
+    ACL_ERROR_RT_EVENT_CAPTURED = 107028,
+    ACL_ERROR_RT_CAPTURE_MODE_NOT_SUPPORT = 107030,
     ACL_ERROR_RT_FEATURE_NOT_SUPPORT = 207000,
     ACL_ERROR_RT_MEMORY_ALLOCATION = 207001,
+    ACL_ERROR_RT_RESOURCE_ALLOC_FAIL = 207005,
+    ACL_ERROR_RT_STREAM_CAPTURE_INVALIDATED = 507903,
 };
 enum {
     ACL_HBM_MEM = 1,
     ACL_HBM_MEM_HUGE = 4,
     ACL_HBM_MEM_NORMAL = 5,
 };
+
+enum {
+    RT_EVENT_INIT = 0,
+    RT_EVENT_RECORDED = 1,
+};
+enum { RT_EVENT_DEFAULT = 0xe };
+enum { RT_STREAM_PRIORITY_DEFAULT = 0 };
 
 struct physical_properties { /* aclrtPhysicalMemProp */
     int handle_type, allocation_type, attribute;
@@ -30,6 +42,11 @@ struct physical_properties { /* aclrtPhysicalMemProp */
     uint64_t reserve;
 };
 _Static_assert(sizeof(struct physical_properties) == 32, "aclrtPhysicalMemProp");
+struct driver_properties { /* rtDrvMemProp_t */
+    uint32_t side, device, module, page_type, memory_type;
+    uint64_t reserve;
+};
+_Static_assert(sizeof(struct driver_properties) == 32, "rtDrvMemProp_t");
 
 rtError_t rtGetDeviceCount(int32_t *count);
 rtError_t rtSetDevice(int32_t device);
@@ -42,12 +59,61 @@ rtError_t rtMemAllocManaged(void **pointer, uint64_t bytes, uint32_t flag, uint1
 rtError_t rtFree(void *pointer);
 rtError_t rtMemGetInfo(size_t *free_bytes, size_t *total_bytes);
 rtError_t rtMemGetInfoEx(int type, size_t *free_bytes, size_t *total_bytes);
-rtError_t rtMallocPhysical(void **handle, size_t bytes,
-                           const struct physical_properties *properties, uint64_t flags);
+rtError_t rtMallocPhysical(void **handle, size_t bytes, struct driver_properties *properties,
+                           uint64_t flags);
 rtError_t rtFreePhysical(void *handle);
 rtError_t rtReserveMemAddress(void **address, size_t bytes, size_t alignment, void *wanted,
                               uint64_t flags);
 rtError_t rtMapMem(void *address, size_t bytes, size_t offset, void *handle, uint64_t flags);
 rtError_t rtUnmapMem(void *address);
+
+rtError_t rtStreamCreate(void **stream, int32_t priority);
+rtError_t rtStreamDestroy(void *stream);
+rtError_t rtStreamSynchronize(void *stream);
+rtError_t rtDeviceSynchronize(void);
+rtError_t rtEventCreateWithFlag(void **event, uint32_t flags);
+rtError_t rtEventCreate(void **event);
+rtError_t rtEventDestroy(void *event);
+rtError_t rtEventRecord(void *event, void *stream);
+rtError_t rtEventSynchronize(void *event);
+rtError_t rtEventQueryStatus(void *event, int *status);
+rtError_t rtEventElapsedTime(float *milliseconds, void *start, void *end);
+rtError_t rtKernelLaunch(const void *function, uint32_t blocks, void *arguments, uint32_t bytes,
+                         void *memory, void *stream);
+rtError_t rtKernelLaunchWithFlag(const void *function, uint32_t blocks, void *arguments,
+                                 void *memory, void *stream, uint32_t flags);
+rtError_t rtKernelLaunchWithFlagV2(const void *function, uint32_t blocks, void *arguments,
+                                   void *memory, void *stream, uint32_t flags,
+                                   const void *settings);
+rtError_t rtKernelLaunchWithHandle(void *handle, uint64_t key, uint32_t blocks, void *arguments,
+                                   void *memory, void *stream, const void *information);
+rtError_t rtKernelLaunchWithHandleV2(void *handle, uint64_t key, uint32_t blocks, void *arguments,
+                                     void *memory, void *stream, const void *settings);
+rtError_t rtVectorCoreKernelLaunch(const void *function, uint32_t blocks, void *arguments,
+                                   void *memory, void *stream, uint32_t flags,
+                                   const void *settings);
+rtError_t rtVectorCoreKernelLaunchWithHandle(void *handle, uint64_t key, uint32_t blocks,
+                                             void *arguments, void *memory, void *stream,
+                                             const void *settings);
+rtError_t rtLaunchKernelByFuncHandle(void *function, uint32_t blocks, void *arguments,
+                                     void *stream);
+rtError_t rtLaunchKernelByFuncHandleV2(void *function, uint32_t blocks, void *arguments,
+                                       void *stream, const void *settings);
+rtError_t rtLaunchKernelByFuncHandleV3(void *function, uint32_t blocks, const void *arguments,
+                                       void *stream, const void *settings);
+rtError_t rtLaunchKernelWithArgsArray(void *function, uint32_t blocks, void *stream, void *settings,
+                                      void **arguments);
+rtError_t rtsLaunchKernelWithConfig(void *function, uint32_t blocks, void *stream, void *settings,
+                                    void *arguments, void *reserved);
+rtError_t rtsLaunchKernelWithDevArgs(void *function, uint32_t blocks, void *stream, void *settings,
+                                     const void *arguments, uint32_t bytes, void *reserved);
+rtError_t rtsLaunchKernelWithHostArgs(void *function, uint32_t blocks, void *stream, void *settings,
+                                      void *arguments, uint32_t bytes, void *places,
+                                      uint32_t place_count);
+rtError_t rtStreamBeginCapture(void *stream, int mode);
+rtError_t rtStreamEndCapture(void *stream, void **model);
+rtError_t rtStreamGetCaptureInfo(void *stream, int *status, void **model);
+rtError_t rtThreadExchangeCaptureMode(int *mode);
+rtError_t rtModelExecute(void *model, void *stream, uint32_t flags);
 
 #endif

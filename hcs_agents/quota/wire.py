@@ -13,7 +13,7 @@ import msgspec
 from hcs_bus.names import DeviceId, PodUid
 
 MAGIC = 0x51534348
-VERSION = 1
+VERSION = 2
 DEVICES_MAX = 16
 POD_UID_BYTES = 40
 CONTAINER_BYTES = 64
@@ -21,15 +21,15 @@ DEVICE_ID_BYTES = 96
 
 HEADER = struct.Struct("=IHHII")  # magic, version, type, size, lost
 HELLO = struct.Struct(
-    f"=iIQ{POD_UID_BYTES}s{CONTAINER_BYTES}s"
+    f"=iIQQ{POD_UID_BYTES}s{CONTAINER_BYTES}s"
     + f"{DEVICE_ID_BYTES}s" * DEVICES_MAX
     + f"{DEVICES_MAX}Q"
-)  # pid, device_count, epoch_ns, pod_uid, container, device_ids, quota_bytes
-USAGE = struct.Struct("=QQII" + "QQQ" * DEVICES_MAX)
-# epoch_ns, revision, device_count, reserved, then used_bytes, peak_bytes, refusals per card
+)  # pid, device_count, epoch_ns, process, pod_uid, container, device_ids, quota_bytes
+USAGE = struct.Struct("=QQQII" + "QQQ" * DEVICES_MAX)
+# epoch_ns, revision, launches, device_count, reserved; used_bytes, peak_bytes, refusals per card
 PACKET_BYTES_MAX = HEADER.size + HELLO.size
 
-BYTES_MAX = 2**63 - 1
+BYTES_MAX = COUNT_MAX = 2**63 - 1
 """What a fact can say; the interceptor takes no larger quota."""
 
 WORD = re.compile(rb"[A-Za-z0-9._:/-]+")
@@ -61,6 +61,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     lost: int  # messages that this process could not send
     pid: int  # as the process sees itself
     epoch_ns: int  # names the container's ledger
+    process: int  # names the process, on all its connections
     pod_uid: PodUid
     container: str
     devices: tuple[DeviceQuota, ...]
@@ -75,11 +76,15 @@ class DeviceUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """The container's ledger; of two from one epoch, the higher revision is newer."""
+    """The container's ledger; of two from one epoch, the higher revision is newer.
+
+    The launches are the process's own, of all cards together, since it began.
+    """
 
     lost: int
     epoch_ns: int
     revision: int
+    launches: int
     devices: tuple[DeviceUsage, ...]
 
 
@@ -106,13 +111,14 @@ def decode(packet: bytes) -> Hello | Usage:
 
 
 def _hello(lost: int, body: bytes) -> Hello:
-    pid, count, epoch_ns, pod_uid, container, *rest = HELLO.unpack(body)
+    pid, count, epoch_ns, process, pod_uid, container, *rest = HELLO.unpack(body)
     _check(count, rest[DEVICES_MAX:])
     ids, quotas = rest[:DEVICES_MAX], rest[DEVICES_MAX:]
     return Hello(
         lost=lost,
         pid=pid,
         epoch_ns=epoch_ns,
+        process=process,
         pod_uid=PodUid(_word("pod_uid", pod_uid)),
         container=_word("container", container),
         devices=tuple(
@@ -123,12 +129,13 @@ def _hello(lost: int, body: bytes) -> Hello:
 
 
 def _usage(lost: int, body: bytes) -> Usage:
-    epoch_ns, revision, count, _reserved, *numbers = USAGE.unpack(body)
-    _check(count, numbers)
+    epoch_ns, revision, launches, count, _reserved, *numbers = USAGE.unpack(body)
+    _check(count, [launches, *numbers])
     return Usage(
         lost=lost,
         epoch_ns=epoch_ns,
         revision=revision,
+        launches=launches,
         devices=tuple(
             DeviceUsage(used_bytes=used, peak_bytes=peak, refusals=refusals)
             for used, peak, refusals in zip(*[iter(numbers[: 3 * count])] * 3, strict=True)

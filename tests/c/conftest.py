@@ -28,7 +28,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compile_commands(out / f"{runtime}_dlsym", runtime, "-DLOOKUP")
     compile_commands(out / "cuda_lookup", "cuda", "-DPROC_ADDRESS")
     launches = ("launches.c", "launch")
-    for runtime in ("cuda", "hip"):
+    for runtime in RUNTIMES.keys() - {"cudart"}:  # whose launches are all the driver's
         library = RUNTIMES[runtime]
         compile_commands(out / f"{runtime}_launches", runtime, link(library), program=launches)
         compile_commands(out / f"{runtime}_launches_dlsym", runtime, "-DLOOKUP", program=launches)
@@ -43,6 +43,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _compile_part(out, "parse_share", "config", "debug", *SANITIZE)
     _compile_part(out, "ledger_kills", *basis, *SANITIZE)
     _compile_part(out, "work_check", *basis, *SANITIZE)
+    _compile_part(out, "report_pace", *SANITIZE)
     checked = "ledger_race_checked"
     _compile_part(out, "ledger_race", *basis)
     _compile_part(out, "ledger_race", *basis, *SANITIZE_THREADS, name_of_output=checked)

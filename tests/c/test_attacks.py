@@ -1,9 +1,10 @@
 """What careless and hostile programs do to the quota, and what comes of it.
 
 Elsewhere: broken values and ledgers one by one in `test_fail_open.py` and, by the thousand, in
-`test_fuzz.py`; kills between two instructions in `test_processes.py`; a forged client of the
-agent's socket in `tests/integration/quota/test_server.py`; a program that unset the preload in
-`tests/integration/agents/test_enforcement.py`.
+`test_fuzz.py`; kills between two instructions in `test_processes.py`, and of programs of every
+runtime in `test_crowds.py`; a forged client of the agent's socket in
+`tests/integration/quota/test_server.py`; a program that unset the preload or its variables in
+`test_evasion.py`.
 """
 
 import random
@@ -24,6 +25,7 @@ from tests.support.interceptor import (
     RUNTIMES,
     Rig,
     compile_c,
+    first_card,
     link,
 )
 
@@ -32,7 +34,7 @@ BLOCK_BYTES = 16 * MIB
 STORM_PROCESSES = 16
 STORM_KILLS = 150
 LIVE_BLOCKS = 1_000_000
-BLOCK_STATE_BYTES_MAX = 128
+BLOCK_STATE_BYTES_MAX = 160
 """Of a live block, the simulated driver's own books included: the table's entries have 16 bytes,
 and between a quarter and a half of them are in use."""
 
@@ -62,7 +64,7 @@ def crowd(rig: Rig, *command: str | int | Path, quota_bytes: int) -> list[int]:
     return [int(number) for number in done.stdout.split()]
 
 
-@pytest.mark.parametrize("runtime", ["cuda", "acl", "hip", "cnrt", "musart"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize(
     ("quota", "limit_bytes"),
     [
@@ -140,16 +142,47 @@ def test_a_free_on_another_device_gives_back_to_the_blocks_own(rig: Rig, runtime
         assert (rig.account()["used"], rig.account()["second"]) == (0, 4 * MIB)
 
 
+@pytest.mark.parametrize("card", [0, 1], ids=["on the same card", "on another card"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_free_in_another_thread_gives_back_to_the_blocks_own(
+    rig: Rig, runtime: str, card: int
+) -> None:
+    padding_bytes = ACL_PADDING_BYTES if runtime == "acl" else 0
+    whole = f"alloc {QUOTA_BYTES - padding_bytes}"
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        assert program.ask(whole) == [0, 0]
+        assert program.ask(f"elsewhere {card}") == [0]
+        assert (rig.account()["used"], rig.account()["second"]) == (0, 0)
+        assert program.ask(whole) == [0, 0]
+
+
 @pytest.mark.parametrize(
-    ("made", "freed"), [("async", "classic"), ("classic", "async"), ("pool", "async_ptsz")]
+    ("runtime", "made", "freed"),
+    [
+        ("cuda", "async", "classic"),
+        ("cuda", "classic", "async"),
+        ("cuda", "pool", "async_ptsz"),
+        ("hip", "async", "classic"),
+        ("hip", "classic", "async"),
+        ("cnrt", "async", "classic"),
+        ("cnrt", "classic", "async"),
+        ("musart", "async", "classic"),
+        ("musart", "classic", "async"),
+    ],
 )
-def test_a_free_in_another_stream_gives_back(rig: Rig, made: str, freed: str) -> None:
-    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+def test_a_free_in_another_stream_gives_back(rig: Rig, runtime: str, made: str, freed: str) -> None:
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin().ask(f"kind {made}")
         assert program.ask(f"alloc {QUOTA_BYTES}") == [0, 0]
         program.ask(f"kind {freed}")
         assert program.ask("free 0") == [0]
-        assert rig.account()["used"] == 0
+        # What a pool keeps for the next block is still taken, and nothing else is.
+        held_bytes = rig.held_bytes(first_card(runtime))[program.process.pid]
+        assert rig.account()["used"] == held_bytes
+        program.ask(f"kind {made}")
+        assert program.ask(f"alloc {QUOTA_BYTES}") == [0, 1]
+    assert rig.peak_bytes(first_card(runtime)) == QUOTA_BYTES
 
 
 @contextmanager
@@ -185,3 +218,20 @@ def test_a_storm_of_kills_leaves_the_account_exact(rig: Rig, crowds: Path) -> No
         assert (rig.account()["used"], rig.account()["pending"]) == (QUOTA_BYTES, 0)
         assert rig.account()["slots"] == 1
     assert rig.peak_bytes() == QUOTA_BYTES
+
+
+def test_a_ledger_filled_with_random_bytes_under_a_program_lets_it_run(rig: Rig) -> None:
+    noise = random.Random(3)
+    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin()
+        assert program.ask(f"alloc {MIB}") == [0, 0]
+        for _ in range(20):
+            with rig.ledger.open("r+b") as ledger:  # the very file that the program has mapped
+                ledger.write(noise.randbytes(rig.ledger.stat().st_size))
+            result, block = program.ask(f"alloc {MIB}")
+            assert result in (0, CUDA_OUT_OF_MEMORY)
+            if result == 0:
+                assert program.ask(f"free {block}") == [0]
+            assert program.ask("info")[0] == 0
+        assert program.ask("free 0") == [0]
+        assert program.close() == 0

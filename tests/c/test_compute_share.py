@@ -17,23 +17,47 @@ import pytest
 
 from hcs_agents.simulation.operations import set_speed
 from hcs_agents.simulation.scenario import ScenarioFile
-from tests.support.interceptor import GPUS, MIB, Program, Rig, first_card
+from tests.support.interceptor import CARDS, GPUS, MIB, VENDORS, Program, Rig, first_card
 
 CREDIT_NS = 200_000_000  # what was not used may be caught up: HCS_LEDGER_CREDIT_NS
 SLICE_NS = 20_000_000  # what a process launches without waiting for the end of it
 SHARE = 30
-KINDS = [
-    ("cuda", "kernel"),
-    ("cuda", "kernel_ptsz"),
-    ("cuda", "in_stream"),
-    ("cuda", "configured"),
-    ("cuda", "configured_ptsz"),
-    ("cuda", "cooperative"),
-    ("cuda", "cooperative_ptsz"),
-    ("hip", "kernel"),
-    ("hip", "in_stream"),
-    ("hip", "of_module"),
-]
+CUDA_KINDS = (
+    "kernel",
+    "kernel_ptsz",
+    "in_stream",
+    "configured",
+    "configured_ptsz",
+    "cooperative",
+    "cooperative_ptsz",
+)
+KINDS = {
+    "cuda": CUDA_KINDS,
+    "acl": ("kernel", "in_stream", "second", "configured", "with_host_arguments", "with_array"),
+    "rt": (
+        "kernel",
+        "in_stream",
+        "flagged",
+        "flagged_2",
+        "of_handle",
+        "of_handle_2",
+        "vector",
+        "vector_of_handle",
+        "by_handle",
+        "by_handle_2",
+        "by_handle_3",
+        "with_array",
+        "configured",
+        "with_device_arguments",
+        "with_host_arguments",
+    ),
+    "hip": ("kernel", "in_stream", "of_module"),
+    "cnrt": ("kernel", "in_stream"),
+    "cndrv": ("kernel", "in_stream", "in_own", "in_legacy", "configured", "exported"),
+    "musart": CUDA_KINDS,
+    "musa": CUDA_KINDS,
+}
+"""How each runtime's program launches, besides by graphs."""
 
 
 @dataclass
@@ -73,7 +97,9 @@ def begin(program: Program, kind: str = "kernel") -> Program:
     return program
 
 
-@pytest.mark.parametrize(("runtime", "kind"), KINDS)
+@pytest.mark.parametrize(
+    ("runtime", "kind"), [(runtime, kind) for runtime, kinds in KINDS.items() for kind in kinds]
+)
 def test_a_busy_program_gets_its_share_however_it_launches(
     rig: Rig, runtime: str, kind: str
 ) -> None:
@@ -81,14 +107,23 @@ def test_a_busy_program_gets_its_share_however_it_launches(
     with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
         begin(program, kind)
         with measured(rig, card) as use:
-            result, launches = program.ask("run 1000 1500")
+            result, launches = program.ask("run 1000 800")
     assert (result, launches > 10) == (0, True)
     assert use.at_most(SHARE)
     assert use.share > SHARE / 100 / 2
 
 
-@pytest.mark.parametrize("way", ["cuda_launches_dlsym", "cuda_launches_lookup"])
-@pytest.mark.parametrize("kind", ["kernel_ptsz", "configured", "graph", "graph_ptsz"])
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [
+        *(
+            (f"cuda_launches_{way}", kind)
+            for way in ("dlsym", "lookup")
+            for kind in ("kernel_ptsz", "configured", "graph", "graph_ptsz")
+        ),
+        *((f"{runtime}_launches_dlsym", "in_stream") for runtime in KINDS if runtime != "cuda"),
+    ],
+)
 def test_a_launch_counts_however_the_program_found_the_function(
     rig: Rig, way: str, kind: str
 ) -> None:
@@ -96,12 +131,12 @@ def test_a_launch_counts_however_the_program_found_the_function(
         begin(program)
         assert program.ask("capture 100 10") == [0]
         assert program.ask(f"kind {kind}") == [0]
-        with measured(rig) as use:
+        with measured(rig, first_card(way.partition("_")[0])) as use:
             assert program.ask("run 1000 1000")[0] == 0
     assert use.at_most(SHARE)
 
 
-@pytest.mark.parametrize("runtime", ["cuda", "hip"])
+@pytest.mark.parametrize("runtime", KINDS)
 def test_a_graph_counts_for_all_its_kernels_and_its_capture_is_left_alone(
     rig: Rig, runtime: str
 ) -> None:
@@ -153,33 +188,48 @@ def test_all_processes_of_a_container_share_one_account(rig: Rig) -> None:
     assert use.share > SHARE / 100 / 2  # what both waited for at once counts once
 
 
-def test_threads_and_streams_of_a_process_share_one_account(rig: Rig) -> None:
-    with rig.run("cuda_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
-        begin(program, "in_stream")
-        with measured(rig) as use:
+@pytest.mark.parametrize(
+    ("runtime", "kind"),
+    [
+        *((runtime, "in_stream") for runtime in KINDS),
+        *((runtime, "kernel_ptsz") for runtime in ("cuda", "musart", "musa")),
+        ("cndrv", "in_own"),
+    ],
+)
+def test_threads_and_streams_of_a_process_share_one_account(
+    rig: Rig, runtime: str, kind: str
+) -> None:
+    with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
+        begin(program, kind)
+        with measured(rig, first_card(runtime)) as use:
             result, launches = program.ask("spread 2000 1500")
     assert result == 0  # each stream was destroyed with work in it, and none was touched again
     assert launches > 64  # more streams than are kept track of at once
     assert use.at_most(SHARE, kernel_ns=2_000_000)
 
 
-def test_idle_time_between_kernels_is_not_counted(rig: Rig) -> None:
+@pytest.mark.parametrize("runtime", KINDS)
+def test_idle_time_between_kernels_is_not_counted(rig: Rig, runtime: str) -> None:
     # 10 % of the time at most, of which 20 % are allowed: nothing is held up. Were the time from
     # launch to launch counted, a few launches a second would be left.
-    with rig.run("cuda_launches", HCS_COMPUTE_SHARE="20") as program:
+    with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE="20") as program:
         begin(program)
-        with measured(rig) as use:
+        with measured(rig, first_card(runtime)) as use:
             result, launches = program.ask("rare 1000 1500")
     assert result == 0
     assert launches > 0.5 * use.elapsed_ns / 11_000_000
 
 
-@pytest.mark.parametrize("share", ["", "100", "100,100"])
-def test_without_a_share_nothing_is_held_up(rig: Rig, share: str) -> None:
-    settings = {"HCS_COMPUTE_SHARE": share, "HCS_DEVICES": ",".join(GPUS)}
-    with rig.run("cuda_launches", **settings) as program:
+@pytest.mark.parametrize(
+    ("runtime", "share"),
+    [*((runtime, "") for runtime in KINDS), ("cuda", "100"), ("cuda", "100,100")],
+)
+def test_without_a_share_nothing_is_held_up(rig: Rig, runtime: str, share: str) -> None:
+    _, ids = CARDS[VENDORS[runtime]]
+    settings = {"HCS_COMPUTE_SHARE": share, "HCS_DEVICES": ",".join(ids)}
+    with rig.run(f"{runtime}_launches", **settings) as program:
         begin(program)
-        with measured(rig) as use:
+        with measured(rig, first_card(runtime)) as use:
             assert program.ask("launch 1000 1000") == [0]
             assert program.ask("finish 0") == [0]
     assert use.busy_ns >= 999_000_000
@@ -228,14 +278,32 @@ def test_signals_arrive_and_do_not_shorten_a_wait(rig: Rig) -> None:
     assert use.at_most(10)
 
 
-def test_a_reset_context_begins_anew(rig: Rig) -> None:
-    for runtime in ("cuda", "hip"):
-        with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
+@pytest.mark.parametrize("runtime", KINDS)
+def test_a_refused_launch_is_told_and_counts_for_nothing(rig: Rig, runtime: str) -> None:
+    codes = []
+    for share in ("", str(SHARE)):
+        with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=share) as program:
             begin(program)
-            for _ in range(5):
-                assert program.ask("run 1000 50")[0] == 0
-                assert program.ask("reset") == [0]
-            assert program.ask("errno 10") == [77]
+            with measured(rig, first_card(runtime)) as use:
+                codes.append([program.ask("launch 0 1") for _ in range(20)])
+                assert program.ask("finish 0") == [0]
+            assert use.busy_ns == 0
+            assert program.ask("launch 1 10") == [0]
+    assert codes[0] == codes[1]
+    assert [0] not in codes[0]
+
+
+@pytest.mark.parametrize("runtime", KINDS)
+def test_a_reset_context_begins_anew(rig: Rig, runtime: str) -> None:
+    with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
+        begin(program)
+        for _ in range(5):
+            assert program.ask("run 1000 50")[0] == 0
+            assert program.ask("reset") == [0]
+        with measured(rig, first_card(runtime)) as use:
+            assert program.ask("run 1000 500")[0] == 0
+        assert program.ask("errno 10") == [77]
+    assert use.at_most(SHARE)
 
 
 def test_memory_is_not_limited_by_a_share_alone(rig: Rig) -> None:

@@ -73,6 +73,7 @@ def _messages(choice: random.Random) -> tuple[wire.Hello, wire.Usage]:
         lost=choice.getrandbits(32),
         pid=choice.getrandbits(31),
         epoch_ns=choice.getrandbits(64),
+        process=choice.getrandbits(64),
         pod_uid=PodUid(_word(choice, wire.POD_UID_BYTES - 1)),
         container=_word(choice, wire.CONTAINER_BYTES - 1),
         devices=tuple(
@@ -86,6 +87,7 @@ def _messages(choice: random.Random) -> tuple[wire.Hello, wire.Usage]:
         lost=choice.getrandbits(32),
         epoch_ns=choice.getrandbits(64),
         revision=choice.getrandbits(64),
+        launches=number(),
         devices=tuple(
             wire.DeviceUsage(used_bytes=number(), peak_bytes=number(), refusals=number())
             for _ in range(count)
@@ -104,9 +106,10 @@ def test_python_reads_whatever_c_writes(fuzzers: Path) -> None:
         quotas = [f"{device.device_id} {device.quota_bytes}" for device in hello.devices]
         used = [f"{card.used_bytes} {card.peak_bytes} {card.refusals}" for card in usage.devices]
         lines += [
-            f"hello {hello.lost} {hello.pid} {hello.epoch_ns} {hello.pod_uid} {hello.container}"
-            f" {len(quotas)} {' '.join(quotas)}",
-            f"usage {usage.lost} {usage.epoch_ns} {usage.revision} {len(used)} {' '.join(used)}",
+            f"hello {hello.lost} {hello.pid} {hello.epoch_ns} {hello.process} {hello.pod_uid}"
+            f" {hello.container} {len(quotas)} {' '.join(quotas)}",
+            f"usage {usage.lost} {usage.epoch_ns} {usage.revision} {usage.launches}"
+            f" {len(used)} {' '.join(used)}",
         ]
     done = subprocess.run(
         [str(fuzzers / "wire")], input="\n".join(lines).encode(), capture_output=True, check=False

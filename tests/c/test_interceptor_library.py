@@ -41,6 +41,7 @@ def test_python_reads_the_messages_that_c_writes(programs: Path) -> None:
         lost=7,
         pid=4711,
         epoch_ns=1234567890123456789,
+        process=2**64 - 1,
         pod_uid=PodUid("6f0f4f5e-35a7-5d36-9e0e-0b0c4b1a6a51"),
         container="trainer",
         devices=(
@@ -52,6 +53,7 @@ def test_python_reads_the_messages_that_c_writes(programs: Path) -> None:
         lost=9,
         epoch_ns=1234567890123456789,
         revision=42,
+        launches=2**50,
         devices=(
             wire.DeviceUsage(used_bytes=1, peak_bytes=2, refusals=3),
             wire.DeviceUsage(used_bytes=4, peak_bytes=5, refusals=6),

@@ -156,6 +156,19 @@ def test_nvml_goes_by_the_cards_id(rig: Rig) -> None:
     assert [total for total, _, _ in said] == [64 * MIB, 64 * MIB, 32 * MIB, 32 * MIB]
 
 
+def test_nvml_shows_a_card_of_somebody_else_as_it_is(rig: Rig) -> None:
+    said = answers(rig, HCS_VRAM_QUOTA=str(QUOTA_BYTES), HCS_DEVICES=GPUS[0])
+    assert [total for total, _, _ in said] == [QUOTA_BYTES, QUOTA_BYTES, CARD_BYTES, CARD_BYTES]
+    Path(rig.ledger).unlink()
+    said = answers(rig, HCS_VRAM_QUOTA=str(QUOTA_BYTES), HCS_DEVICES=GPUS[1])
+    assert [total for total, _, _ in said] == [CARD_BYTES, CARD_BYTES, QUOTA_BYTES, QUOTA_BYTES]
+
+
+def test_nvml_counts_the_cards_where_it_was_told_no_ids(rig: Rig) -> None:
+    said = answers(rig, HCS_VRAM_QUOTA=f"{32 * MIB},{64 * MIB}", HCS_DEVICES="")
+    assert [total for total, _, _ in said] == [32 * MIB, 32 * MIB, 64 * MIB, 64 * MIB]
+
+
 def test_nvml_shows_the_card_without_a_quota_or_with_a_larger_one(rig: Rig) -> None:
     for quota in ("", str(4 * CARD_BYTES)):
         said = answers(rig, HCS_VRAM_QUOTA=quota)

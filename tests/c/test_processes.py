@@ -1,5 +1,6 @@
 """One quota over all processes and threads of a container, whatever happens to them."""
 
+import random
 import stat
 import subprocess
 import uuid
@@ -7,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.interceptor import CUDA_OUT_OF_MEMORY, MIB, Rig
+from tests.support.interceptor import (
+    CUDA_OUT_OF_MEMORY,
+    MIB,
+    PROGRAMS,
+    SOURCES,
+    Rig,
+    compile_c,
+)
 
 QUOTA_BYTES = 64 * MIB
+STARTS = 64
 
 
 @pytest.mark.parametrize(("processes", "threads"), [(4, 1), (2, 4)])
@@ -158,6 +167,74 @@ def test_the_ledger_survives_death_at_any_instruction(rig: Rig, how: tuple[str, 
         [str(rig.programs / "ledger_kills"), *how], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def starts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile `ledger_starts` for file systems with and without nameless files."""
+    out = tmp_path_factory.mktemp("starts")
+    parts = [str(SOURCES / f"{part}.c") for part in ("ledger", "process", "config", "debug")]
+    program = str(PROGRAMS / "ledger_starts.c")
+    # With all symbols resolved before, or most of the instructions would be the loader's.
+    for name, options in {
+        "nameless": ["-Wl,-z,now"],
+        "named": ["-Wl,-z,now", "-DNO_TMPFILE"],
+    }.items():
+        compile_c(out / name, program, *parts, *options)
+    return out
+
+
+@pytest.mark.parametrize("form", ["nameless", "named"])
+@pytest.mark.parametrize("how", [("storm", "20"), ("killed", "199")])
+def test_who_is_killed_while_it_starts_leaves_nothing_and_holds_up_nobody(
+    starts: Path, tmp_path: Path, form: str, how: tuple[str, str]
+) -> None:
+    done = subprocess.run(
+        [str(starts / form), *how, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("form", ["nameless", "named"])
+def test_who_is_stopped_while_it_starts_holds_up_nobody_and_gets_no_second_quota(
+    starts: Path, tmp_path: Path, form: str
+) -> None:
+    done = subprocess.run(
+        [str(starts / form), "stopped", "397", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_programs_killed_while_they_start_leave_the_whole_quota(rig: Rig) -> None:
+    chance = random.Random(STARTS)
+    race = [str(rig.programs / "race"), "1", "1000000000", str(QUOTA_BYTES // STARTS)]
+    crowd = [
+        subprocess.Popen(
+            race,
+            env=rig.environment(HCS_VRAM_QUOTA=str(QUOTA_BYTES)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        for _ in range(STARTS)
+    ]
+    for program in chance.sample(crowd, STARTS):
+        program.kill()
+    for program in crowd:
+        program.wait()
+    assert rig.peak_bytes() <= QUOTA_BYTES
+    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as last:
+        assert last.begin().ask(f"fill {MIB}") == [CUDA_OUT_OF_MEMORY, QUOTA_BYTES // MIB]
+        assert (rig.account()["used"], rig.account()["slots"]) == (QUOTA_BYTES, 1)
+
+
+def test_a_ledger_has_memory_for_the_cards_that_there_are(rig: Rig) -> None:
+    settings = {"HCS_VRAM_QUOTA": str(QUOTA_BYTES), "HCS_DEVICES": "one"}
+    with rig.run("cuda_linked", **settings) as program:
+        assert program.begin().ask(f"alloc {MIB}")[0] == 0
+        assert rig.ledger.stat().st_blocks * 512 <= 32 * 1024
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ from tests.support.interceptor import (
     ACL_OUT_OF_MEMORY,
     ACL_PADDING_BYTES,
     CARD_BYTES,
-    CUDA_GRANULARITY_BYTES,
     CUDA_OUT_OF_MEMORY,
     GPUS,
-    HIP_GRANULARITY_BYTES,
     MIB,
     NPUS,
     OUT_OF_MEMORY,
     RUNTIMES,
+    SMALLEST_BLOCK_BYTES,
     Rig,
     first_card,
 )
@@ -99,24 +98,24 @@ def test_a_quota_above_the_card_shows_the_card(rig: Rig) -> None:
         assert rig.account()["refusals"] == 0
 
 
-@pytest.mark.parametrize(
-    ("runtime", "granularity_bytes"),
-    [
-        ("cuda", CUDA_GRANULARITY_BYTES),
-        ("hip", HIP_GRANULARITY_BYTES),
-        ("musart", CUDA_GRANULARITY_BYTES),
-        ("acl", 2 * ACL_PADDING_BYTES),
-        ("cnrt", 1),
-    ],
-)
-def test_blocks_are_charged_as_large_as_they_are(
-    rig: Rig, runtime: str, granularity_bytes: int
-) -> None:
-    quota_bytes = 10 * granularity_bytes
-    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(quota_bytes)) as program:
+@pytest.mark.parametrize("form", FORMS)
+def test_blocks_are_charged_as_large_as_they_are(rig: Rig, form: str) -> None:
+    runtime = runtime_of(form)
+    smallest_bytes = SMALLEST_BLOCK_BYTES[runtime]
+    with rig.run(form, HCS_VRAM_QUOTA=str(10 * smallest_bytes)) as program:
         program.begin()
         assert program.ask("fill 1") == [out_of_memory(runtime), 10]
-    assert rig.peak_bytes(first_card(runtime)) == quota_bytes
+    assert rig.peak_bytes(first_card(runtime)) == 10 * smallest_bytes
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_block_that_lacks_one_byte_of_quota_is_refused(rig: Rig, form: str) -> None:
+    runtime = runtime_of(form)
+    smallest_bytes = SMALLEST_BLOCK_BYTES[runtime]
+    with rig.run(form, HCS_VRAM_QUOTA=str(10 * smallest_bytes - 1)) as program:
+        program.begin()
+        assert program.ask("fill 1") == [out_of_memory(runtime), 9]
+    assert rig.peak_bytes(first_card(runtime)) == 9 * smallest_bytes
 
 
 def test_sizes_near_the_end_of_the_address_space_are_refused(rig: Rig) -> None:

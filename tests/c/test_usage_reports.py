@@ -1,15 +1,31 @@
 """What a program uses arrives at the agent, live, through restarts and at its end."""
 
 import asyncio
+import itertools
+import socket
+import subprocess
 import sys
+import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from hcs_agents.quota import QuotaServer
+from hcs_agents.quota import QuotaServer, wire
 from hcs_bus.events import Quota
-from tests.support.interceptor import CUDA_OUT_OF_MEMORY, GPUS, MIB, POD_UID, Program, Rig
+from hcs_bus.names import Vendor
+from tests.support.interceptor import (
+    CARDS,
+    CUDA_OUT_OF_MEMORY,
+    GPUS,
+    MIB,
+    POD_UID,
+    VENDORS,
+    Program,
+    Rig,
+    compile_c,
+)
 
 QUOTA_BYTES = 64 * MIB
 PATIENCE_S = 10.0
@@ -31,7 +47,9 @@ class Agent:
 
     def restart(self) -> None:
         """Begin with a new server."""
-        self.server = QuotaServer(self.path, self.facts.append, fact_interval_s=0.01)
+        self.server = QuotaServer(
+            self.path, self.facts.append, fact_interval_s=0.01, launches_fact_interval_s=0.01
+        )
         self.server.start()
 
     async def hears(self, condition: Callable[[Quota], bool]) -> Quota:
@@ -129,11 +147,29 @@ import ctypes, os, socket, time
 cuda = ctypes.CDLL("libcuda.so.1"); cuda.cuInit(0); context = ctypes.c_void_p()
 cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0); cuda.cuCtxSetCurrent(context)
 block = ctypes.c_uint64(); cuda.cuMemAlloc_v2(ctypes.byref(block), ctypes.c_size_t(512))
-time.sleep(0.5)  # the connection stands
-os.closerange(3, 100)
+FIRST, LAST, AGENT = 3, 200, os.path.dirname(os.environ["HCS_AGENT_SOCKET"])
+def leads_to_the_agent(descriptor):
+    try:
+        end = socket.socket(fileno=descriptor)
+    except OSError:
+        return False  # it is no socket
+    try:
+        # The agent gives its socket the path that we know after it has bound it to another.
+        return os.path.dirname(end.getpeername()) == AGENT
+    except OSError:
+        return False  # it leads nowhere
+    finally:
+        end.detach()
+def until_connected():
+    deadline = time.monotonic() + 10
+    while not any(leads_to_the_agent(one) for one in range(FIRST, LAST)):
+        assert time.monotonic() < deadline, "it does not connect"
+        time.sleep(0.01)
+until_connected()
+os.closerange(FIRST, LAST)
 mine = [end for _ in range(20) for end in socket.socketpair()]
 cuda.cuMemFree_v2(block)
-time.sleep(0.5)  # the change would have been said
+until_connected()  # anew: what it has to say of the change it has said
 for end in mine:
     end.setblocking(False)
     try:
@@ -152,3 +188,185 @@ async def test_the_programs_own_sockets_stay_its_own_when_it_closed_ours(
     assert await process.wait() == 0
     await agent.hears(lambda fact: fact.processes == 0)
     assert agent.server.counters.connections_total >= 2  # it came back on a socket of its own
+
+
+LAUNCHING = {
+    "cuda": (
+        "kernel",
+        "kernel_ptsz",
+        "in_stream",
+        "configured",
+        "configured_ptsz",
+        "cooperative",
+        "cooperative_ptsz",
+    ),
+    "hip": ("kernel", "in_stream", "of_module"),
+}
+
+
+@pytest.mark.parametrize("share", ["", "50"])
+@pytest.mark.parametrize("runtime", LAUNCHING)
+async def test_the_agent_hears_how_much_is_launched(
+    rig: Rig, agent: Agent, runtime: str, share: str
+) -> None:
+    settings = {"HCS_COMPUTE_SHARE": share, "HCS_DEVICES": CARDS[VENDORS[runtime]][1][0]}
+    with rig.run(f"{runtime}_launches", **settings) as program:
+        await asyncio.to_thread(program.begin)
+        for kind in LAUNCHING[runtime]:
+            await ask(program, f"kind {kind}")
+            assert await ask(program, "launch 1 3") == [0]
+        launches = 3 * len(LAUNCHING[runtime])
+        await agent.hears(lambda fact: fact.launches == launches)
+        assert await ask(program, "capture 1 5") == [0]  # and one of another thread
+        assert await ask(program, "kind graph") == [0]
+        assert await ask(program, "launch 1 2") == [0]
+        fact = await agent.hears(lambda fact: fact.launches == launches + 5 + 1 + 2)
+        assert (fact.used_bytes, fact.processes) == (0, 1)
+        await asyncio.to_thread(program.close)
+    await agent.hears(lambda fact: fact.processes == 0 and fact.launches == launches + 8)
+
+
+LAUNCHES = """
+import ctypes, os
+def launch(function):
+    sizes = [ctypes.c_uint(1)] * 6 + [ctypes.c_uint(0)]
+    return function(None, *sizes, None, None, None)
+"""
+
+FORKS = """
+hip = ctypes.CDLL("libamdhip64.so"); assert hip.hipInit(0) == 0 and hip.hipSetDevice(0) == 0
+assert [launch(hip.hipModuleLaunchKernel) for _ in range(3)] == [0] * 3
+child = os.fork()
+if child == 0:
+    assert hip.hipMalloc(ctypes.byref(ctypes.c_void_p()), ctypes.c_size_t(4096)) == 0
+    assert [launch(hip.hipModuleLaunchKernel) for _ in range(40)] == [0] * 40
+    raise SystemExit
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+IS_REFUSED = """
+cuda = ctypes.CDLL("libcuda.so.1"); context = ctypes.c_void_p(); assert cuda.cuInit(0) == 0
+assert launch(cuda.cuLaunchKernel) != 0  # there is no context
+cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0); cuda.cuCtxSetCurrent(context)
+assert launch(cuda.cuLaunchKernel) == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "vendor", "launches"),
+    [
+        pytest.param(FORKS, Vendor.HYGON, 43, id="a forked child counts its own"),
+        pytest.param(IS_REFUSED, Vendor.NVIDIA, 1, id="what was refused was not launched"),
+    ],
+)
+async def test_every_launch_counts_once(
+    rig: Rig, agent: Agent, script: str, vendor: Vendor, launches: int
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-c",
+        LAUNCHES + script,
+        env=rig.environment(HCS_DEVICES=CARDS[vendor][1][0]),
+    )
+    assert await process.wait() == 0
+    fact = await agent.hears(lambda fact: fact.processes == 0)
+    assert fact.launches == launches
+
+
+CALLS_ITSELF = """
+int hipLaunchKernel(void *function) { return function != 0; }
+int hipModuleLaunchKernel(void *function) { return hipLaunchKernel(function); }
+"""
+"""A runtime that launches by calling another of its functions, as any program would."""
+
+LAUNCHES_BOTH_WAYS = """
+import ctypes
+hip = ctypes.CDLL("libamdhip64.so")
+assert [hip.hipLaunchKernel(None) for _ in range(3)] == [0] * 3
+assert [hip.hipModuleLaunchKernel(None) for _ in range(40)] == [0] * 40
+assert hip.hipModuleLaunchKernel(1) == 1
+"""
+
+
+async def test_a_launch_inside_of_another_one_is_not_counted(rig: Rig, agent: Agent) -> None:
+    source = rig.directory / "hip.c"
+    source.write_text(CALLS_ITSELF)
+    library = rig.directory / "libamdhip64.so"
+    compile_c(library, "-shared", "-fPIC", f"-Wl,-soname,{library.name}", str(source))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-c",
+        LAUNCHES_BOTH_WAYS,
+        env=rig.environment(LD_LIBRARY_PATH=str(rig.directory)),
+    )
+    assert await process.wait() == 0
+    fact = await agent.hears(lambda fact: fact.processes == 0)
+    assert fact.launches == 43
+
+
+def paced(programs: Path, *story: str | int) -> dict[str, list[int]]:
+    """Return the ticks in which a process tried to connect, and told its usage."""
+    done = subprocess.run(
+        [str(programs / "report_pace"), *map(str, story)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, list[int]] = defaultdict(list)
+    for line in done.stdout.splitlines():
+        what, tick = line.split()
+        found[what].append(int(tick))
+    return found
+
+
+def gaps(ticks: list[int]) -> list[int]:
+    """Return what lies between each two."""
+    return [later - sooner for sooner, later in itertools.pairwise(ticks)]
+
+
+def test_an_agent_that_hangs_up_is_left_alone_ever_longer(programs: Path) -> None:
+    waits = gaps(paced(programs, "hang_up", 2000)["connect"])
+    assert waits[:8] == [11, 21, 41, 81, 81, 81, 81, 81]
+
+
+def test_an_agent_that_is_not_there_is_looked_for_every_second(programs: Path) -> None:
+    assert set(gaps(paced(programs, "refuse", 200)["connect"])) == {10}
+    found = paced(programs, "hang_up", 100, "refuse", 200, "hang_up", 60)["connect"]
+    assert gaps(found)[-4:] == [10, 10, 11, 21]  # whoever hung up is gone: patience begins anew
+
+
+def test_a_connection_that_lasted_is_forgiven_its_end(programs: Path) -> None:
+    after_a_while = paced(programs, "hang_up", 200, "serve", 400, "hang_up", 40)["connect"]
+    assert gaps(after_a_while)[-1] <= 21
+    after_a_moment = paced(programs, "hang_up", 200, "serve", 90, "hang_up", 200)["connect"]
+    assert max(gaps(after_a_moment)) > 81
+
+
+def test_launches_alone_are_told_once_a_second(programs: Path) -> None:
+    told = paced(programs, "launch", 100, "serve", 100, "launch", 5)["usage"]
+    assert gaps(told)[:9] == [10] * 9
+    assert len(told) <= 12  # nobody repeats what was told
+
+
+async def test_a_program_is_not_in_a_hurry_to_be_hung_up_on(rig: Rig) -> None:
+    path = rig.directory / "quota.sock"
+    settings = {**SETTINGS, "HCS_AGENT_SOCKET": str(path)}
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener,
+        rig.run("cuda_linked", **settings) as program,
+    ):
+        listener.bind(str(path))
+        listener.listen()
+        listener.settimeout(PATIENCE_S)
+        await asyncio.to_thread(program.begin)
+        await ask(program, f"alloc {MIB}")
+        moments = []
+        for _ in range(3):
+            connection, _ = await asyncio.to_thread(listener.accept)
+            with connection:
+                assert isinstance(wire.decode(connection.recv(4096)), wire.Hello)
+            moments.append(time.monotonic())
+            assert (await ask(program, f"alloc {MIB}"))[0] == 0  # the program goes on meanwhile
+        assert moments[2] - moments[0] > 2

@@ -4,8 +4,11 @@ KWOK starts no containers, so the test does what the kubelet would: it resolves 
 the bound Pod and runs a program in it. Only the places of files differ from a real node's.
 """
 
+import json
 import struct
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +20,11 @@ import pytest
 from tests.support.interceptor import (
     ACL_OUT_OF_MEMORY,
     ACL_PADDING_BYTES,
+    CAMBRICON_OUT_OF_MEMORY,
     CUDA_GRANULARITY_BYTES,
     CUDA_OUT_OF_MEMORY,
     DEVICES_MAX,
+    HIP_GRANULARITY_BYTES,
     INTERCEPTOR,
     MIB,
     PROGRAMS,
@@ -29,7 +34,7 @@ from tests.support.interceptor import (
     compile_c,
     link,
 )
-from tests.support.local_cluster import eventually
+from tests.support.local_cluster import DEADLINE_S, eventually
 from tests.support.workloads import Json, Workloads, pod
 
 QUOTA_BYTES = 1024 * MIB
@@ -66,6 +71,30 @@ RUNTIMES = [
         library="libascendcl.so",
         out_of_memory=ACL_OUT_OF_MEMORY,
         block_bytes=CHARGE_BYTES - ACL_PADDING_BYTES,  # padded
+    ),
+    Runtime(
+        node="hygon-0",
+        card="64Gi",
+        define='-DRUNTIME="runtime_hip.h"',
+        library="libamdhip64.so",
+        out_of_memory=CUDA_OUT_OF_MEMORY,
+        block_bytes=CHARGE_BYTES - HIP_GRANULARITY_BYTES + 1,  # rounded up
+    ),
+    Runtime(
+        node="cambricon-0",
+        card="48Gi",
+        define='-DRUNTIME="runtime_cnrt.h"',
+        library="libcnrt.so",
+        out_of_memory=CAMBRICON_OUT_OF_MEMORY,
+        block_bytes=CHARGE_BYTES,
+    ),
+    Runtime(
+        node="mthreads-0",
+        card="48Gi",
+        define='-DRUNTIME="runtime_musart.h"',
+        library="libmusart.so",
+        out_of_memory=CUDA_OUT_OF_MEMORY,
+        block_bytes=CHARGE_BYTES - CUDA_GRANULARITY_BYTES + 1,  # rounded up
     ),
 ]
 
@@ -237,3 +266,49 @@ def test_processes_of_one_container_share_its_quota_to_the_byte(container: Conta
             BLOCKS - BLOCKS // 4,
         ]
     container.wait_for_usage(used_bytes=0, processes=0)
+
+
+@contextmanager
+def top(workloads: Workloads) -> Iterator[Iterator[list[Json]]]:
+    """Watch the cluster with `hcs top`; give what it shows, look by look."""
+    with subprocess.Popen(
+        [
+            *(str(Path(sys.executable).parent / "hcs"), "top", "--watch"),
+            *("--interval-s", "0.1", "--output", "json"),
+        ],
+        env={"HCS_HOME": str(workloads.cluster.home.root), "PATH": "/usr/bin:/bin", "HOME": "/"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield map(json.loads, process.stdout)
+        finally:
+            process.terminate()
+
+
+def test_top_shows_the_programs_of_a_container_live(container: Container) -> None:
+    runtime = container.runtime
+    with top(container.workloads) as looks, container.run() as first, container.run() as second:
+
+        def shows(**expected: object) -> Json:
+            """Look until the container is as expected."""
+            deadline_s = time.monotonic() + DEADLINE_S
+            for rows in looks:
+                assert time.monotonic() < deadline_s
+                for row in rows:
+                    if row["pod_uid"] == container.uid and expected.items() <= row.items():
+                        return row
+            raise AssertionError("hcs top has ended")
+
+        assert first.ask(f"alloc {runtime.block_bytes}")[0] == 0
+        row = shows(used_bytes=CHARGE_BYTES, processes=1, refusals=0)
+        assert (row["namespace"], row["pod_name"], row["container"]) == ("default", "quota", "main")
+        assert (row["node_name"], row["device_id"]) == (runtime.node, container.device_id)
+        assert (row["quota_bytes"], row["enforced"]) == (QUOTA_BYTES, True)
+        assert second.ask(f"fill {runtime.block_bytes}") == [runtime.out_of_memory, BLOCKS - 1]
+        shows(used_bytes=QUOTA_BYTES, peak_bytes=QUOTA_BYTES, processes=2, refusals=1)
+        second.kill()
+        shows(used_bytes=CHARGE_BYTES, peak_bytes=QUOTA_BYTES, processes=1)
+        assert first.close() == 0
+        shows(used_bytes=0, peak_bytes=QUOTA_BYTES, processes=0)

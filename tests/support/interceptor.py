@@ -38,6 +38,19 @@ CARD_BYTES = 1024 * MIB
 CUDA_GRANULARITY_BYTES = 512
 HIP_GRANULARITY_BYTES = 4096
 ACL_PADDING_BYTES = 32
+SMALLEST_BLOCK_BYTES = {
+    "cuda": CUDA_GRANULARITY_BYTES,
+    "cudart": CUDA_GRANULARITY_BYTES,
+    "acl": 2 * ACL_PADDING_BYTES,
+    "rt": 1,
+    "hip": HIP_GRANULARITY_BYTES,
+    "cnrt": 1,
+    "cndrv": 1,
+    "musart": CUDA_GRANULARITY_BYTES,
+    "musa": CUDA_GRANULARITY_BYTES,
+}
+"""What a block of one byte takes."""
+
 CUDA_OUT_OF_MEMORY = 2
 ACL_OUT_OF_MEMORY = 207001
 CAMBRICON_OUT_OF_MEMORY = 100100
@@ -50,6 +63,9 @@ OUT_OF_MEMORY = {
 """The runtimes' own codes; all others have CUDA's."""
 
 DEVICES_MAX = 64  # HCS_SIM_DEVICES_MAX
+SIM_PROCESSES_MAX = 256
+SIM_PROCESSES_AT = 8 + 8 * (3 * DEVICES_MAX + 1)  # hcs_sim_card_memory.processes
+PID_SHIFT = 40  # of process.h's word
 GPUS = tuple(f"GPU-5ec0ffee-0000-4000-8000-00000000000{number}" for number in range(2))
 NPUS = ("2102314NMV0000000001", "2102314NMV0000000002")
 CARDS = {
@@ -244,6 +260,17 @@ class Rig:
         raw = self.card_memory.read_bytes()
         peaks = struct.unpack_from(f"={DEVICES_MAX}Q", raw, 8)
         return int(peaks[card])
+
+    def held_bytes(self, card: int = 0) -> dict[int, int]:
+        """Return who holds how much of the simulated card now, by the card's own books.
+
+        A killed process is in them until somebody needs what it held.
+        """
+        raw = self.card_memory.read_bytes() if self.card_memory.exists() else b""
+        entry = struct.Struct(f"={1 + DEVICES_MAX}Q")
+        end = SIM_PROCESSES_AT + SIM_PROCESSES_MAX * entry.size
+        entries = entry.iter_unpack(raw[SIM_PROCESSES_AT:end])
+        return {process >> PID_SHIFT: held[card] for process, *held in entries if process}
 
     def busy_ns(self, card: int = 0) -> int:
         """Return how long the simulated card has worked up to now, by the card's own books."""

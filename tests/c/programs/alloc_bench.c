@@ -26,8 +26,8 @@ __attribute__((noinline)) int allocate_and_free(long rounds) {
     uint64_t block;
     int failures = 0;
     for (; rounds > 0; rounds--) {
-        /* Sixteen sizes, so sixteen addresses: one alone may be lucky in the tables. */
-        size_t bytes = 4096 * (1 + (size_t)rounds % 16);
+        /* Many sizes, so many addresses: a few may be lucky in the tables, or not. */
+        size_t bytes = 4096 * (1 + (size_t)rounds % 250);
         failures += kinds[0].allocate(&block, bytes) != 0 || kinds[0].release(block) != 0;
     }
     return failures;

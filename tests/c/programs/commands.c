@@ -3,7 +3,12 @@
  *   kind NAME      -> "0"                 which functions the next ones use; the first at the start
  *   alloc BYTES    -> "RESULT NUMBER"     the block's number is for `free`
  *   free NUMBER    -> "RESULT"
+ *   elsewhere CARD -> "RESULT"            free the last block in another thread, on that card
+ *   drop           -> "0"                 free all
  *   fill BYTES     -> "RESULT COUNT"      allocate until refused
+ *   churn BYTES    -> "COUNT REFUSALS"    allocate up to so many and free, at random, until the
+ *                                         next command has come
+ *   stop           -> "0"                 nothing: such a next command
  *   info           -> "RESULT FREE TOTAL"
  *   total DEVICE   -> "RESULT BYTES"
  *   device NUMBER  -> "RESULT"
@@ -18,6 +23,8 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +75,45 @@ static int fill(size_t bytes, size_t *count) {
     return result;
 }
 
+/* Frees what it got itself: that it cannot is the end. */
+static void let_go(size_t number) {
+    if (kind->release(blocks[number]) != 0) {
+        exit(3);
+    }
+    blocks[number] = blocks[--block_count];
+}
+
+static void churn(size_t bytes_max, size_t *count, size_t *refusals) {
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    srandom((unsigned)getpid());
+    while (poll(&input, 1, 0) == 0) {
+        if (block_count > 0 && (random() % 3 == 0 || block_count == BLOCKS_MAX)) {
+            let_go((size_t)random() % block_count);
+        } else if (kind->allocate(&blocks[block_count], 1 + (size_t)random() % bytes_max) == 0) {
+            block_count++;
+            ++*count;
+        } else {
+            ++*refusals;
+        }
+    }
+}
+
+static void *free_last(void *card) {
+    intptr_t result = use_device((int)(intptr_t)card);
+    return (void *)(result != 0 ? result : kind->release(blocks[block_count - 1]));
+}
+
+static int free_elsewhere(size_t card) {
+    pthread_t thread;
+    void *result = NULL;
+    if (pthread_create(&thread, NULL, free_last, (void *)card) != 0) {
+        exit(3);
+    }
+    pthread_join(thread, &result);
+    block_count -= result == NULL;
+    return (int)(intptr_t)result;
+}
+
 static int keeps_errno(void) {
     uint64_t block;
     errno = 77;
@@ -109,6 +155,18 @@ static void obey(const char *command, const char *text) {
     } else if (strcmp(command, "fill") == 0) {
         result = fill(argument, &a);
         printf("%d %zu\n", result, a);
+    } else if (strcmp(command, "churn") == 0) {
+        churn(argument, &a, &b);
+        printf("%zu %zu\n", a, b);
+    } else if (strcmp(command, "stop") == 0) {
+        puts("0");
+    } else if (strcmp(command, "drop") == 0) {
+        while (block_count > 0) {
+            let_go(block_count - 1);
+        }
+        puts("0");
+    } else if (strcmp(command, "elsewhere") == 0) {
+        printf("%d\n", free_elsewhere(argument));
     } else if (strcmp(command, "info") == 0) {
         result = info(&a, &b);
         printf("%d %zu %zu\n", result, a, b);

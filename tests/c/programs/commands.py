@@ -1,6 +1,9 @@
 """The same remote-controlled program as `commands.c`, in Python: the libraries by ctypes."""
 
 import ctypes
+import os
+import random
+import select
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -73,6 +76,29 @@ def fill(size: int) -> tuple[int, int]:
         count += 1
 
 
+def let_go(number: int) -> None:
+    """Free what it got itself: that it cannot is the end."""
+    blocks[number], blocks[-1] = blocks[-1], blocks[number]
+    if function(api.release)(blocks.pop()) != 0:
+        sys.exit(3)
+
+
+def churn(bytes_max: int) -> tuple[int, int]:
+    """Allocate and free at random, until the next command has come."""
+    choice = random.Random(os.getpid())
+    count = refusals = 0
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        pointer = ctypes.c_void_p()
+        if blocks and choice.randrange(3) == 0:
+            let_go(choice.randrange(len(blocks)))
+        elif allocate(pointer, choice.randint(1, bytes_max)) == 0:
+            blocks.append(pointer)
+            count += 1
+        else:
+            refusals += 1
+    return count, refusals
+
+
 for line in sys.stdin:
     command, *arguments = line.split()
     argument = int(arguments[0]) if arguments else 0
@@ -89,6 +115,14 @@ for line in sys.stdin:
             answer = f"{function(api.release)(blocks[argument])}"
         case "fill":
             answer = "{} {}".format(*fill(argument))
+        case "churn":
+            answer = "{} {}".format(*churn(argument))
+        case "stop":
+            answer = "0"
+        case "drop":
+            while blocks:
+                let_go(len(blocks) - 1)
+            answer = "0"
         case _:
             sys.exit(2)
     sys.stdout.write(answer + "\n")

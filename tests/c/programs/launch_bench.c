@@ -15,13 +15,13 @@ static void *stream, *executable;
 __attribute__((noinline)) int launch_kernels(long rounds) {
     int failures = 0;
     for (; rounds > 0; rounds--) {
-        failures += kernel(0) != 0;
+        failures += kernel(1) != 0;
     }
     return failures;
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3 || begin() != 0 || use_device(0) != 0 || kernel(0) != 0) {
+    if (argc != 3 || begin() != 0 || use_device(0) != 0 || kernel(1) != 0) {
         return 2;
     }
     CALLGRIND_START_INSTRUMENTATION;

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +27,7 @@ static struct hcs_ledger *ledger;
 static struct hcs_config config;
 
 static unsigned join(void) {
-    int slot = hcs_ledger_join(ledger, &config, hcs_process_self(), 1);
+    int slot = hcs_ledger_join(ledger, hcs_process_self());
     assert(slot >= 0);
     return (unsigned)slot;
 }
@@ -137,8 +138,8 @@ static void storm(unsigned kills) {
 
 int main(int argc, char **argv) {
     ledger = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    hcs_ledger_init(ledger, 0, 1);
     assert(hcs_config_parse_quota("1000", NULL, &config));
+    hcs_ledger_init(ledger, &config, 0, 1);
     assert(argc >= 2);
     if (strcmp(argv[1], "pending") == 0) {
         after_death(announce);

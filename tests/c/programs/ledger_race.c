@@ -42,7 +42,6 @@ static void perhaps_yield(void) {
 static struct shared {
     struct hcs_ledger ledger;
     uint64_t held_bytes, overshoots, grants;
-    pthread_mutex_t joining;
     pthread_barrier_t together;
 } *shared;
 static unsigned slot, rounds;
@@ -90,11 +89,7 @@ static void *run_together(void *unused) {
 }
 
 static void join(void) {
-    struct hcs_config config;
-    assert(hcs_config_parse_quota("1000", NULL, &config));
-    pthread_mutex_lock(&shared->joining); /* one after the other, as ledger_file.c sees to */
-    int joined = hcs_ledger_join(&shared->ledger, &config, hcs_process_self(), 1);
-    pthread_mutex_unlock(&shared->joining);
+    int joined = hcs_ledger_join(&shared->ledger, hcs_process_self());
     assert(joined >= 0);
     slot = (unsigned)joined;
 }
@@ -112,13 +107,11 @@ static void run_threads(void *(*run)(void *), unsigned threads, unsigned process
 }
 
 static void prepare(unsigned parties) {
-    pthread_mutexattr_t of_mutex;
+    struct hcs_config config = {.enforced = false};
     pthread_barrierattr_t of_barrier;
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    hcs_ledger_init(&shared->ledger, 0, 1);
-    pthread_mutexattr_init(&of_mutex);
-    pthread_mutexattr_setpshared(&of_mutex, PTHREAD_PROCESS_SHARED);
-    pthread_mutex_init(&shared->joining, &of_mutex);
+    assert(hcs_config_parse_quota("1000", NULL, &config));
+    hcs_ledger_init(&shared->ledger, &config, 0, 1);
     pthread_barrierattr_init(&of_barrier);
     pthread_barrierattr_setpshared(&of_barrier, PTHREAD_PROCESS_SHARED);
     pthread_barrier_init(&shared->together, &of_barrier, parties);

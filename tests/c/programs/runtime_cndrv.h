@@ -10,10 +10,19 @@
     X(cnMallocConstant, (uint64_t *, uint64_t))                                                    \
     X(cnMallocPeerAble, (uint64_t *, uint64_t))                                                    \
     X(cnMallocNode, (uint64_t *, uint64_t, int))                                                   \
+    X(cnMemAllocAsync, (uint64_t *, uint64_t, void *))                                             \
+    X(cnMemFreeAsync, (uint64_t, void *))                                                          \
+    X(cnCtxSync, (void))                                                                           \
+    X(cnMemAddressReserve, (uint64_t *, size_t, size_t, uint64_t, uint64_t))                       \
+    X(cnMemCreate, (uint64_t *, size_t, const struct properties *, uint64_t))                      \
+    X(cnMemMap, (uint64_t, size_t, size_t, uint64_t, uint64_t))                                    \
+    X(cnMemUnmap, (uint64_t, size_t))                                                              \
+    X(cnMemRelease, (uint64_t))                                                                    \
     X(cnFree, (uint64_t))                                                                          \
     X(cnMemGetInfo, (uint64_t *, uint64_t *))                                                      \
     X(cnDeviceTotalMem, (uint64_t *, uint64_t))                                                    \
     X(cnGetExportFunction, (const char *, const void **))
+struct properties { int type, handle_types, location_type; uint32_t location_id; char flags[4]; };
 FUNCTIONS(DECLARE)
 
 static int current_device;
@@ -40,6 +49,26 @@ static int exported(uint64_t *block, size_t bytes) {
     return result != 0 ? result : allocate(block, bytes);
 }
 
+static int in_queue(uint64_t *block, size_t bytes) { return cnMemAllocAsync(block, bytes, NULL); }
+static int release_in_queue(uint64_t block) { return cnMemFreeAsync(block, NULL); }
+static int physical(uint64_t *block, size_t bytes) {
+    struct properties properties = {0, 0, 1, (uint32_t)current_device, {0}};
+    return cnMemCreate(block, bytes, &properties, 0);
+}
+static int release_physical(uint64_t block) { return cnMemRelease(block); }
+static size_t mapped_bytes;
+static int mapped(uint64_t *block, size_t bytes) {
+    uint64_t handle;
+    int result = physical(&handle, bytes);
+    if (result == 0) {
+        mapped_bytes = bytes;
+        result = cnMemAddressReserve(block, bytes, 0, 0, 0) ||
+                 cnMemMap(*block, bytes, 0, handle, 0) || cnMemRelease(handle);
+    }
+    return result;
+}
+static int release_mapped(uint64_t block) { return cnMemUnmap(block, mapped_bytes); }
+
 static const struct kind kinds[] = {
     {"classic", classic, release},
     {"zeroed", zeroed, release},
@@ -47,7 +76,15 @@ static const struct kind kinds[] = {
     {"peer", peer, release},
     {"on_node", on_node, release},
     {"exported", exported, release},
+    {"async", in_queue, release_in_queue},
+    {"physical", physical, release_physical},
+    {"mapped", mapped, release_mapped},
     {NULL, NULL, NULL},
 };
 static int reset(void) { return cnSharedContextReset((uint64_t)current_device); }
-static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};
+static int synchronize(void) { return cnCtxSync(); }
+static const struct extra extras[] = {
+    {"reset", reset},
+    {"synchronize", synchronize},
+    {NULL, NULL},
+};

@@ -6,6 +6,7 @@
     X(cnrtMalloc, (void **, size_t))                                                               \
     X(cnrtMallocConstant, (void **, size_t))                                                       \
     X(cnrtMemAllocAsync, (void **, size_t, void *))                                                \
+    X(cnrtSyncDevice, (void))                                                                      \
     X(cnrtFree, (void *))                                                                          \
     X(cnrtMemFreeAsync, (void *, void *))                                                          \
     X(cnrtMemGetInfo, (size_t *, size_t *))
@@ -32,4 +33,9 @@ static const struct kind kinds[] = {
     {NULL, NULL, NULL},
 };
 static int reset(void) { return cnrtDeviceReset(); }
-static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};
+static int synchronize(void) { return cnrtSyncDevice(); }
+static const struct extra extras[] = {
+    {"reset", reset},
+    {"synchronize", synchronize},
+    {NULL, NULL},
+};

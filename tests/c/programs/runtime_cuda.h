@@ -18,6 +18,22 @@
     X(cuMemFreeAsync, (uint64_t, void *))                                                          \
     X(cuMemFreeAsync_ptsz, (uint64_t, void *))                                                     \
     X(cuDeviceGetDefaultMemPool, (void **, int))                                                   \
+    X(cuMemPoolCreate, (void **, const struct pool_properties *))                                  \
+    X(cuMemPoolDestroy, (void *))                                                                  \
+    X(cuMemPoolSetAttribute, (void *, int, void *))                                                \
+    X(cuMemPoolTrimTo, (void *, size_t))                                                           \
+    X(cuCtxSynchronize, (void))                                                                    \
+    X(cuStreamCreate, (void **, unsigned))                                                         \
+    X(cuStreamSynchronize, (void *))                                                               \
+    X(cuStreamBeginCapture_v2, (void *, int))                                                      \
+    X(cuStreamEndCapture, (void *, void **))                                                       \
+    X(cuGraphCreate, (void **, unsigned))                                                          \
+    X(cuGraphAddMemAllocNode, (void **, void *, const void *, size_t, struct node *))              \
+    X(cuGraphInstantiateWithFlags, (void **, void *, uint64_t))                                    \
+    X(cuGraphLaunch, (void *, void *))                                                             \
+    X(cuGraphUpload, (void *, void *))                                                             \
+    X(cuGraphExecDestroy, (void *))                                                                \
+    X(cuDeviceGraphMemTrim, (int))                                                                 \
     X(cuMemAllocFromPoolAsync, (uint64_t *, size_t, void *, void *))                               \
     X(cuMemAllocFromPoolAsync_ptsz, (uint64_t *, size_t, void *, void *))                          \
     X(cuArrayCreate_v2, (void **, const struct array *))                                           \
@@ -35,6 +51,8 @@
     X(cuDeviceTotalMem_v2, (size_t *, int))
 struct array { size_t width, height; unsigned format, channels; };
 struct array3d { size_t width, height, depth; unsigned format, channels, flags; };
+struct pool_properties { int type, handle_types, location_type, location_id; char rest[72]; };
+struct node { struct pool_properties pool; char access[16]; size_t bytes; uint64_t address; };
 struct properties { int type, handle_types, location_type, location_id; void *meta; char rest[8]; };
 
 FUNCTIONS(DECLARE)
@@ -74,6 +92,12 @@ static int from_own_pool(uint64_t *block, size_t bytes) {
     void *pool;
     cuDeviceGetDefaultMemPool(&pool, current_device);
     return cuMemAllocFromPoolAsync_ptsz(block, bytes, pool, NULL);
+}
+static void *made_pool;
+static int from_made_pool(uint64_t *block, size_t bytes) {
+    struct pool_properties properties = {1, 0, 1, current_device, {0}};
+    int result = made_pool == NULL ? cuMemPoolCreate(&made_pool, &properties) : 0;
+    return result != 0 ? result : cuMemAllocFromPoolAsync(block, bytes, made_pool, NULL);
 }
 static int release(uint64_t block) { return cuMemFree_v2(block); }
 static int release_in_stream(uint64_t block) { return cuMemFreeAsync(block, NULL); }
@@ -121,6 +145,66 @@ static int release_mapped(uint64_t block) {
     return retained || cuMemRelease(handle) || cuMemUnmap(block, mapped_bytes);
 }
 
+/* Graphs with one allocation each: left to the program, or freed by the graph itself. */
+#define GRAPHS_MAX 64
+static struct graph { uint64_t address; void *executable; } graphs[GRAPHS_MAX];
+static void *graph_stream;
+
+static int launch_new(uint64_t address, void *graph) {
+    unsigned i = 0;
+    while (graphs[i].executable != NULL) {
+        i++;
+    }
+    int result = cuGraphInstantiateWithFlags(&graphs[i].executable, graph, 0);
+    result = result != 0 ? result : cuGraphLaunch(graphs[i].executable, graph_stream);
+    if (result != 0) {
+        cuGraphExecDestroy(graphs[i].executable);
+        graphs[i].executable = NULL;
+    }
+    graphs[i].address = address;
+    return result;
+}
+static int by_node(uint64_t *block, size_t bytes) {
+    struct node node = {.pool = {1, 0, 1, current_device, {0}}, .bytes = bytes};
+    void *graph, *added;
+    int result = cuGraphCreate(&graph, 0) || cuGraphAddMemAllocNode(&added, graph, NULL, 0, &node);
+    *block = node.address;
+    return result != 0 ? result : launch_new(node.address, graph);
+}
+static int by_capture(uint64_t *block, size_t bytes) {
+    void *graph;
+    int result = graph_stream != NULL ? 0 : cuStreamCreate(&graph_stream, 0);
+    result = result || cuStreamBeginCapture_v2(graph_stream, 0) ||
+             cuMemAllocAsync(block, bytes, graph_stream);
+    return cuStreamEndCapture(graph_stream, &graph) || result ? 999 : launch_new(*block, graph);
+}
+/* In a stream of its own, so that no other graph's memory will do. */
+static int by_itself(uint64_t *block, size_t bytes) {
+    void *graph;
+    int result = cuStreamCreate(&graph_stream, 0) || cuStreamBeginCapture_v2(graph_stream, 0) ||
+                 cuMemAllocAsync(block, bytes, graph_stream) ||
+                 cuMemFreeAsync(*block, graph_stream);
+    return cuStreamEndCapture(graph_stream, &graph) || result ? 999 : launch_new(*block, graph);
+}
+static struct graph *graph_of(uint64_t block) {
+    unsigned i = 0;
+    while (graphs[i].address != block) {
+        i++;
+    }
+    return &graphs[i];
+}
+static int destroy_graph(uint64_t block) {
+    int result = cuGraphExecDestroy(graph_of(block)->executable);
+    graph_of(block)->executable = NULL;
+    return result;
+}
+static int release_graph(uint64_t block) {
+    return destroy_graph(block) || cuDeviceGraphMemTrim(current_device);
+}
+static int release_by_program(uint64_t block) {
+    return cuMemFreeAsync(block, NULL) || release_graph(block);
+}
+
 static const struct kind kinds[] = {
     {"classic", classic, release},
     {"managed", managed, release},
@@ -130,6 +214,11 @@ static const struct kind kinds[] = {
     {"async_then_free", in_stream, release},
     {"pool", from_pool, release_in_stream},
     {"pool_ptsz", from_own_pool, release_in_own_stream},
+    {"made_pool", from_made_pool, release_in_stream},
+    {"graph_node", by_node, release_by_program},
+    {"graph_captured", by_capture, release_by_program},
+    {"graph_alone", by_itself, release_graph},
+    {"graph_destroyed", by_itself, destroy_graph},
     {"array", array, release_array},
     {"array3d", array3d, release_array},
     {"mipmapped", mipmapped, release_mipmapped},
@@ -147,6 +236,22 @@ static int destroy_context(void) {
     return cuCtxGetCurrent(&context) || cuCtxDestroy_v2(context);
 }
 static int release_primary(void) { return cuDevicePrimaryCtxRelease_v2(current_device); }
+static int synchronize(void) { return cuCtxSynchronize(); }
+static int synchronize_stream(void) { return cuStreamSynchronize(NULL); }
+static int set_threshold(uint64_t bytes) {
+    void *pool;
+    return cuDeviceGetDefaultMemPool(&pool, current_device) ||
+           cuMemPoolSetAttribute(pool, 4, &bytes);
+}
+static int keep_all(void) { return set_threshold(UINT64_MAX); }
+static int keep_some(void) { return set_threshold(32 << 20); }
+static int trim(void) {
+    void *pool;
+    return cuDeviceGetDefaultMemPool(&pool, current_device) || cuMemPoolTrimTo(pool, 0);
+}
+static int trim_graphs(void) { return cuDeviceGraphMemTrim(current_device); }
+static int destroy_pool(void) { return cuMemPoolDestroy(made_pool); }
+static int launch_again(void) { return cuGraphLaunch(graphs[0].executable, graph_stream); }
 static int reset_primary(void) { return cuDevicePrimaryCtxReset_v2(current_device); }
 #if defined(LOOKUP) || defined(PROC_ADDRESS)
 static const struct extra extras[] = {
@@ -165,6 +270,14 @@ static int host_and_imported(void) {
 static const struct extra extras[] = {
     {"host_and_imported", host_and_imported},
 #endif
+    {"synchronize", synchronize},
+    {"synchronize_stream", synchronize_stream},
+    {"keep_all", keep_all},
+    {"keep_some", keep_some},
+    {"trim", trim},
+    {"trim_graphs", trim_graphs},
+    {"destroy_pool", destroy_pool},
+    {"launch_again", launch_again},
     {"new_context", new_context},
     {"destroy_context", destroy_context},
     {"release_primary", release_primary},

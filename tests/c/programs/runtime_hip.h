@@ -16,9 +16,22 @@
     X(hipMemMap, (void *, size_t, size_t, void *, uint64_t))                                       \
     X(hipMemUnmap, (void *, size_t))                                                               \
     X(hipMemRelease, (void *))                                                                     \
+    X(hipDeviceSynchronize, (void))                                                                \
+    X(hipGraphCreate, (void **, unsigned))                                                         \
+    X(hipGraphAddMemAllocNode, (void **, void *, const void *, size_t, struct node *))             \
+    X(hipGraphInstantiateWithFlags, (void **, void *, uint64_t))                                   \
+    X(hipGraphLaunch, (void *, void *))                                                            \
+    X(hipGraphExecDestroy, (void *))                                                               \
+    X(hipDeviceGraphMemTrim, (int))                                                                \
     X(hipMemGetInfo, (size_t *, size_t *))                                                         \
     X(hipDeviceTotalMem, (size_t *, int))
 struct properties { int type, handle_types, location_type, location_id; void *meta; char rest[8]; };
+struct node {
+    int type, handle_types, location_type, location_id;
+    char rest[88];
+    size_t bytes;
+    void *address;
+};
 FUNCTIONS(DECLARE)
 
 static int current_device;
@@ -62,15 +75,44 @@ static int mapped(uint64_t *block, size_t bytes) {
 }
 static int release_mapped(uint64_t block) { return hipMemUnmap(POINTER(block), mapped_bytes); }
 
+/* Graphs with one allocation each, which is left to the program. */
+static struct { uint64_t address; void *executable; } graphs[64];
+static unsigned graph_count;
+static int by_node(uint64_t *block, size_t bytes) {
+    struct node node = {1, 0, 1, current_device, {0}, bytes, NULL};
+    void *graph, *added;
+    int result = hipGraphCreate(&graph, 0) ||
+                 hipGraphAddMemAllocNode(&added, graph, NULL, 0, &node) ||
+                 hipGraphInstantiateWithFlags(&graphs[graph_count].executable, graph, 0);
+    *block = graphs[graph_count].address = (uint64_t)(uintptr_t)node.address;
+    result = result != 0 ? 999 : hipGraphLaunch(graphs[graph_count].executable, NULL);
+    graph_count += result == 0;
+    return result;
+}
+static int release_graph(uint64_t block) {
+    unsigned i = 0;
+    while (graphs[i].address != block) {
+        i++;
+    }
+    return hipFreeAsync(POINTER(block), NULL) || hipGraphExecDestroy(graphs[i].executable) ||
+           hipDeviceGraphMemTrim(current_device);
+}
+
 static const struct kind kinds[] = {
     {"classic", classic, release},
     {"with_flags", with_flags, release},
     {"managed", managed, release},
     {"async", in_stream, release_in_stream},
+    {"graph_node", by_node, release_graph},
     {"pitched", pitched, release},
     {"physical", physical, release_physical},
     {"mapped", mapped, release_mapped},
     {NULL, NULL, NULL},
 };
 static int reset(void) { return hipDeviceReset(); }
-static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};
+static int synchronize(void) { return hipDeviceSynchronize(); }
+static const struct extra extras[] = {
+    {"reset", reset},
+    {"synchronize", synchronize},
+    {NULL, NULL},
+};

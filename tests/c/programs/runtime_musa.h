@@ -8,6 +8,9 @@
     X(muMemAlloc_v2, (uint64_t *, size_t))                                                         \
     X(muMemAllocManaged, (uint64_t *, size_t, unsigned))                                           \
     X(muMemFree_v2, (uint64_t))                                                                    \
+    X(muMemAllocAsync, (uint64_t *, size_t, void *))                                               \
+    X(muMemFreeAsync, (uint64_t, void *))                                                          \
+    X(muCtxSynchronize, (void))                                                                    \
     X(muMemAddressReserve, (uint64_t *, size_t, size_t, uint64_t, uint64_t))                       \
     X(muMemCreate, (uint64_t *, size_t, const struct properties *, uint64_t))                      \
     X(muMemMap, (uint64_t, size_t, size_t, uint64_t, uint64_t))                                    \
@@ -49,12 +52,21 @@ static int mapped(uint64_t *block, size_t bytes) {
 }
 static int release_mapped(uint64_t block) { return muMemUnmap(block, mapped_bytes); }
 
+static int in_stream(uint64_t *block, size_t bytes) { return muMemAllocAsync(block, bytes, NULL); }
+static int release_in_stream(uint64_t block) { return muMemFreeAsync(block, NULL); }
+
 static const struct kind kinds[] = {
     {"classic", classic, release},
     {"managed", managed, release},
+    {"async", in_stream, release_in_stream},
     {"physical", physical, release_physical},
     {"mapped", mapped, release_mapped},
     {NULL, NULL, NULL},
 };
 static int reset(void) { return muDevicePrimaryCtxReset_v2(current_device); }
-static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};
+static int synchronize(void) { return muCtxSynchronize(); }
+static const struct extra extras[] = {
+    {"reset", reset},
+    {"synchronize", synchronize},
+    {NULL, NULL},
+};

@@ -7,6 +7,7 @@
     X(musaMallocManaged, (void **, size_t, unsigned))                                              \
     X(musaMallocPitch, (void **, size_t *, size_t, size_t))                                        \
     X(musaMallocAsync, (void **, size_t, void *))                                                  \
+    X(musaDeviceSynchronize, (void))                                                               \
     X(musaFree, (void *))                                                                          \
     X(musaFreeAsync, (void *, void *))                                                             \
     X(musaMemGetInfo, (size_t *, size_t *))
@@ -38,4 +39,9 @@ static const struct kind kinds[] = {
     {NULL, NULL, NULL},
 };
 static int reset(void) { return musaDeviceReset(); }
-static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};
+static int synchronize(void) { return musaDeviceSynchronize(); }
+static const struct extra extras[] = {
+    {"reset", reset},
+    {"synchronize", synchronize},
+    {NULL, NULL},
+};

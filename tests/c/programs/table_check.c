@@ -58,7 +58,7 @@ int main(void) {
             assert(odd == forget_odd());
             count -= odd;
         }
-        assert(table.room + count == (table.last + 1) / 2);
+        assert(table.room + count == (table.last + 1) / 8 * 3);
     }
     hcs_table_clear(&table);
     assert(table.entries == NULL && table.room == 0);

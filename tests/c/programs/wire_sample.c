@@ -10,6 +10,7 @@ int main(void) {
         .pid = 4711,
         .device_count = 2,
         .epoch_ns = 1234567890123456789ull,
+        .process = 18446744073709551615ull,
     };
     strcpy(hello.pod_uid, "6f0f4f5e-35a7-5d36-9e0e-0b0c4b1a6a51");
     strcpy(hello.container, "trainer");
@@ -21,6 +22,7 @@ int main(void) {
         .header = {HCS_WIRE_MAGIC, HCS_WIRE_VERSION, HCS_WIRE_USAGE, sizeof usage, 9},
         .epoch_ns = 1234567890123456789ull,
         .revision = 42,
+        .launches = 1ull << 50,
         .device_count = 2,
         .devices = {{1, 2, 3}, {4, 5, 6}},
     };

@@ -1,8 +1,8 @@
 /* Write the messages that stdin describes, as the interceptor would send them; wire_sample.c with
  * any content. One line each, words and numbers in the order of the fields:
  *
- *   hello LOST PID EPOCH POD_UID CONTAINER COUNT (DEVICE_ID QUOTA)...
- *   usage LOST EPOCH REVISION COUNT (USED PEAK REFUSALS)...
+ *   hello LOST PID EPOCH PROCESS POD_UID CONTAINER COUNT (DEVICE_ID QUOTA)...
+ *   usage LOST EPOCH REVISION LAUNCHES COUNT (USED PEAK REFUSALS)...
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -14,9 +14,9 @@
 static void write_hello(void) {
     struct hcs_wire_hello hello = {
         .header = {HCS_WIRE_MAGIC, HCS_WIRE_VERSION, HCS_WIRE_HELLO, sizeof hello, 0}};
-    assert(scanf("%" SCNu32 "%" SCNd32 "%" SCNu64 "%39s%63s%" SCNu32, &hello.header.lost,
-                 &hello.pid, &hello.epoch_ns, hello.pod_uid, hello.container,
-                 &hello.device_count) == 6);
+    assert(scanf("%" SCNu32 "%" SCNd32 "%" SCNu64 "%" SCNu64 "%39s%63s%" SCNu32,
+                 &hello.header.lost, &hello.pid, &hello.epoch_ns, &hello.process, hello.pod_uid,
+                 hello.container, &hello.device_count) == 7);
     for (unsigned i = 0; i < hello.device_count; i++) {
         assert(scanf("%95s%" SCNu64, hello.device_ids[i], &hello.quota_bytes[i]) == 2);
     }
@@ -26,8 +26,8 @@ static void write_hello(void) {
 static void write_usage(void) {
     struct hcs_wire_usage usage = {
         .header = {HCS_WIRE_MAGIC, HCS_WIRE_VERSION, HCS_WIRE_USAGE, sizeof usage, 0}};
-    assert(scanf("%" SCNu32 "%" SCNu64 "%" SCNu64 "%" SCNu32, &usage.header.lost, &usage.epoch_ns,
-                 &usage.revision, &usage.device_count) == 4);
+    assert(scanf("%" SCNu32 "%" SCNu64 "%" SCNu64 "%" SCNu64 "%" SCNu32, &usage.header.lost,
+                 &usage.epoch_ns, &usage.revision, &usage.launches, &usage.device_count) == 5);
     for (unsigned i = 0; i < usage.device_count; i++) {
         struct hcs_wire_device_usage *device = &usage.devices[i];
         assert(scanf("%" SCNu64 "%" SCNu64 "%" SCNu64, &device->used_bytes, &device->peak_bytes,

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -121,7 +122,7 @@ static void processes_count_once(void) {
 int main(void) {
     ledger = mmap(NULL, sizeof *ledger, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     work = &ledger->devices[0].work;
-    hcs_ledger_init(ledger, 0, 1);
+    hcs_ledger_init(ledger, &(struct hcs_config){.device_count = 1}, 0, 1);
     overlaps_count_once();
     small_ones_even_out();
     agrees_with_an_array();

@@ -1,0 +1,51 @@
+/* What the simulated libmusa.so allocates in streams: from pools (pools.h). */
+#include <stdbool.h>
+
+#include "blocks.h"
+#include "musa.h"
+#include "pools.h"
+#include "runtime_cards.h"
+
+#define GRANULARITY_BYTES 512
+#define STEP_BYTES (2u << 20) /* a chunk */
+
+static MUresult done(bool possible) { return possible ? MUSA_SUCCESS : MUSA_ERROR_INVALID_VALUE; }
+
+HCS_EXPORT MUresult muDeviceGetMemPool(void **pool, int device) {
+    *pool = hcs_sim_pool_of(hcs_sim_card(device), STEP_BYTES);
+    return *pool != NULL ? MUSA_SUCCESS : MUSA_ERROR_INVALID_DEVICE;
+}
+
+HCS_EXPORT MUresult muMemPoolGetAttribute(void *pool, int attribute, void *value) {
+    return done(hcs_sim_pool_attribute(pool, attribute, value));
+}
+
+HCS_EXPORT MUresult muMemPoolTrimTo(void *pool, size_t bytes) {
+    return done(hcs_sim_pool_trim(pool, bytes));
+}
+
+/* What is stream-ordered happens at once: nothing here takes time. */
+HCS_EXPORT MUresult muMemAllocFromPoolAsync(uint64_t *pointer, size_t bytes, void *pool,
+                                            void *stream) {
+    (void)stream;
+    if (pointer == NULL || bytes > SIZE_MAX - STEP_BYTES) {
+        return pointer == NULL ? MUSA_ERROR_INVALID_VALUE : MUSA_ERROR_OUT_OF_MEMORY;
+    }
+    uint64_t rounded = (bytes + GRANULARITY_BYTES - 1) / GRANULARITY_BYTES * GRANULARITY_BYTES;
+    uint64_t address = hcs_sim_pool_allocate(pool, rounded);
+    *pointer = address != 0 ? address : *pointer;
+    return address != 0 ? MUSA_SUCCESS : MUSA_ERROR_OUT_OF_MEMORY;
+}
+
+HCS_EXPORT MUresult muMemAllocAsync(uint64_t *pointer, size_t bytes, void *stream) {
+    int device;
+    void *pool;
+    MUresult result = muCtxGetDevice(&device);
+    result = result == MUSA_SUCCESS ? muDeviceGetMemPool(&pool, device) : result;
+    return result == MUSA_SUCCESS ? muMemAllocFromPoolAsync(pointer, bytes, pool, stream) : result;
+}
+
+HCS_EXPORT MUresult muMemFreeAsync(uint64_t pointer, void *stream) {
+    (void)stream;
+    return muMemFree_v2(pointer);
+}
