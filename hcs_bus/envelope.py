@@ -6,19 +6,31 @@ newer kind can still be read, counted and skipped.
 """
 
 import datetime
+import re
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from hcs_bus.errors import PoisonEventError, UnknownKindError
-from hcs_bus.events import DECISION_KINDS, FACT_KINDS, Decision, Fact, Fault
+from hcs_bus.events import (
+    DECISION_KINDS,
+    FACT_KINDS,
+    Allocation,
+    Decision,
+    Fact,
+    Fault,
+    Operator,
+    Pod,
+)
 from hcs_bus.names import NANOSECONDS_PER_SECOND, NodeName
-from hcs_bus.subjects import decision_subject, fact_subject
+from hcs_bus.subjects import decision_subject, fact_subject, node_token, parse_subject
 
 CONTENT_TYPE = "application/cloudevents+json"
 TYPE_PREFIX = "io.hcs."
 TYPE_VERSION = ".v1"
 NUL = b"\\u0000"  # JSON's way to write it; PostgreSQL's text cannot hold it
+# Behind an odd number of backslashes "u0000" is a NUL; behind an even number it is these letters.
+WRITTEN_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +64,14 @@ FACT_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in FACT_KIN
 DECISION_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in DECISION_KINDS.items()}
 KIND_OF_FACT = {struct: kind for kind, struct in FACT_KINDS.items()}
 KIND_OF_DECISION = {struct: kind for kind, struct in DECISION_KINDS.items()}
+# What stands before the node in the subject of each type. A fault's subject goes on behind it.
+SUBJECT_HEADS = {
+    f"{TYPE_PREFIX}fact.{kind}{TYPE_VERSION}": fact_subject(kind, NodeName(""))
+    for kind, struct in FACT_KINDS.items()
+    if struct is not Fault
+}
+# Facts that say themselves what a part of their subject says. A look-up is cheaper than isinstance.
+TELL_THEIR_SUBJECT = {Fault, Allocation, Operator, Pod}
 
 
 def rfc3339(at_ns: int) -> str:
@@ -99,7 +119,7 @@ def decode_envelope(payload: bytes) -> Envelope:
     Raises:
         PoisonEventError: not a CloudEvent of ours.
     """
-    if NUL in payload:
+    if NUL in payload and WRITTEN_NUL.search(payload):
         raise PoisonEventError("envelope: holds a NUL character, which no text of ours does")
     try:
         return ENVELOPE_DECODER.decode(payload)
@@ -107,14 +127,65 @@ def decode_envelope(payload: bytes) -> Envelope:
         raise PoisonEventError(f"envelope: {error}") from error
 
 
+def open_fact(subject: str, payload: bytes) -> Envelope:
+    """Read the envelope of a fact that was published under `subject`.
+
+    The bus checks who may publish under which subject, and nothing else. So the envelope's type,
+    node and subject must be the subject's own, or whoever may say one thing could say anything.
+
+    Raises:
+        PoisonEventError: not a CloudEvent of ours, or one under a subject that is not its own.
+    """
+    envelope = decode_envelope(payload)
+    own = SUBJECT_HEADS.get(envelope.type, "") + node_token(envelope.hcsnode)
+    if not subject == envelope.subject == own or "_" in envelope.hcsnode:
+        # Forged; or a fault, or of a kind that this release does not know.
+        _refuse_forged(envelope, subject)
+    return envelope
+
+
+def _refuse_forged(envelope: Envelope, subject: str) -> None:
+    parsed = parse_subject(subject)
+    if envelope.hcsnode != parsed.node:
+        raise PoisonEventError(
+            f"hcsnode {envelope.hcsnode!r} was published under the subject of {parsed.node!r}"
+        )
+    if not envelope.type.startswith(f"{TYPE_PREFIX}{parsed.stream_word}.{parsed.kind}.v"):
+        raise PoisonEventError(
+            f"type {envelope.type!r} was published under the subject of {parsed.kind!r}"
+        )
+    if envelope.subject != subject or envelope.type in SUBJECT_HEADS:
+        raise PoisonEventError(
+            f"an event whose subject is {envelope.subject!r} was published under {subject!r}"
+        )
+
+
 def decode_fact(envelope: Envelope) -> Fact:
     """Read a fact's payload.
 
     Raises:
         UnknownKindError: a kind or version this release does not know.
-        PoisonEventError: the payload does not fit its kind.
+        PoisonEventError: the payload does not fit its kind, or not its envelope.
     """
-    return _decode(envelope, "fact.", FACT_DECODERS)
+    fact = _decode(envelope, "fact.", FACT_DECODERS)
+    if type(fact) in TELL_THEIR_SUBJECT:
+        _refuse_contradiction(envelope, fact)
+    return fact
+
+
+def _refuse_contradiction(envelope: Envelope, fact: Fact) -> None:
+    match fact:
+        case Fault(severity=severity):
+            if envelope.subject != fact_subject("fault", envelope.hcsnode, severity):
+                raise PoisonEventError(
+                    f"{envelope.type}: severity {severity} under {envelope.subject!r}"
+                )
+        case Allocation(node=node) | Operator(node=node) | Pod(node=node):
+            if node != envelope.hcsnode:
+                raise PoisonEventError(
+                    f"{envelope.type}: speaks of node {node!r}, its envelope of "
+                    f"{envelope.hcsnode!r}"
+                )
 
 
 def decode_decision(envelope: Envelope) -> Decision:

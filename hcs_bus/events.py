@@ -19,9 +19,10 @@ SmallCount = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 NumaNode = Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 DeviceName = Annotated[DeviceId, msgspec.Meta(min_length=1, max_length=128)]
 PodName = Annotated[PodUid, msgspec.Meta(min_length=1, max_length=128)]
-Name = Annotated[str, msgspec.Meta(max_length=253)]  # the longest name that Kubernetes allows
-
-Text = Annotated[str, msgspec.Meta(max_length=4_096)]
+NAME_CHARACTERS_MAX = 253  # the longest name that Kubernetes allows
+TEXT_CHARACTERS_MAX = 4_096
+Name = Annotated[str, msgspec.Meta(max_length=NAME_CHARACTERS_MAX)]
+Text = Annotated[str, msgspec.Meta(max_length=TEXT_CHARACTERS_MAX)]
 Rate = Annotated[float, msgspec.Meta(ge=0)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Celsius = Annotated[float, msgspec.Meta(ge=-273, le=1_000)]
@@ -62,15 +63,15 @@ class DeviceFingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
     device_id: DeviceName
     vendor: Vendor
-    model: str  # the name that `hardware.csv` knows, e.g. "A100 SXM4 80GB"
+    model: Name  # the name that `hardware.csv` knows, e.g. "A100 SXM4 80GB"
     index: SmallCount  # the vendor's own numbering, as its runtime's visibility variable wants it
-    pci_address: str  # dddd:bb:dd.f, lower case
+    pci_address: Name  # dddd:bb:dd.f, lower case
     numa_node: NumaNode  # -1 when the platform does not say
     vram_bytes: Count
     memory_bandwidth_gbytes_s: Rate
     fp16_gflops: Count  # dense, without sparsity
     fp32_gflops: Count  # 0 when the vendor publishes none
-    driver_version: str
+    driver_version: Name
     links: tuple[Link, ...] = ()
     # Since 0.2. An empty text or a 0 means that the vendor's library does not say.
     serial: Name = ""  # of the board; the same in whatever slot or node
@@ -97,13 +98,13 @@ class DetectorReport(msgspec.Struct, frozen=True, kw_only=True):
 
     vendor: Vendor
     state: DetectorState
-    detail: str = ""
+    detail: str = ""  # a library's own words, however many: the fold keeps the first of them
 
 
 class Fingerprint(Event, frozen=True, kw_only=True):
     """The whole of a node, on start, on change and every ten minutes. What it omits is gone."""
 
-    agent_version: str
+    agent_version: Name
     detectors: tuple[DetectorReport, ...]
     devices: tuple[DeviceFingerprint, ...]
     nics: tuple[RdmaNic, ...] = ()
@@ -170,7 +171,7 @@ class Fault(Event, frozen=True, kw_only=True):
     device_id: DeviceName
     vendor: Vendor
     code: Name
-    name: str
+    name: str  # this and `detail` may be a driver's words: the fold keeps the first of them
     severity: Severity
     state: FaultState
     detail: str = ""
@@ -193,6 +194,9 @@ class Quota(Event, frozen=True, kw_only=True):
     refusals: Count  # allocations refused at the quota, since the container started
     processes: SmallCount
     enforced: bool = True  # since 0.2
+    # Since 0.2. Kernels and graphs launched by the container, on all its cards: the same in the
+    # facts of each. Counted since its agent knows it, so less than before when that began anew.
+    launches: Count = 0
 
 
 class Benchmark(Event, frozen=True, kw_only=True):
@@ -309,7 +313,7 @@ class Allocation(Event, frozen=True, kw_only=True):
     node: NodeName
     state: AllocationState
     shares: tuple[Share, ...] = ()  # given when reserved; later states repeat no shares
-    reason: str = ""  # why it was released
+    reason: Text = ""  # why it was released
 
 
 # --- Facts from the projector --------------------------------------------------------------------

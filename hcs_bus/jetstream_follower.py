@@ -6,7 +6,7 @@ reader's own position is the only state that counts.
 
 One request, bounded in records and bytes, is under way at a time. The next is sent when it is used
 up and no more than one request's worth waits here, so two of them bound what a reader that does not
-come makes this process hold.
+come makes this process hold. What one fetch gathers from them is bounded in records and bytes too.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from hcs_bus.jetstream_connection import Connection
 from hcs_bus.names import NANOSECONDS_PER_SECOND, StreamSeq
-from hcs_bus.port import Record
+from hcs_bus.port import FETCH_BYTES_MAX, Record
 
 LOG = structlog.get_logger()
 
@@ -126,11 +126,17 @@ class PullConsumer:
             with contextlib.suppress(nats.errors.Error):
                 await self._subscription.unsubscribe()
 
-    def take(self, limit: int) -> list[Record]:
-        """Return up to `limit` of the records that are here."""
-        taken = self._buffer[:limit]
-        del self._buffer[:limit]
-        self._buffered_bytes -= sum(len(record.payload) for record in taken)
+    def take(self, limit: int, size_bytes: int) -> list[Record]:
+        """Return up to `limit` of the records that are here, the one that reaches a size last."""
+        count, taken_bytes = 0, 0
+        for record in itertools.islice(self._buffer, limit):
+            count += 1
+            taken_bytes += len(record.payload)
+            if taken_bytes >= size_bytes:
+                break
+        taken = self._buffer[:count]
+        del self._buffer[:count]
+        self._buffered_bytes -= taken_bytes
         return taken
 
     async def arrival(self, wanted: int, timeout_s: float) -> None:
@@ -243,6 +249,7 @@ class JetStreamFollower:
         self._subjects = tuple(subjects)
         self._consumer: PullConsumer | None = None
         self._gathered: list[Record] = []  # kept here: a cancelled fetch must not lose them
+        self._gathered_bytes = 0
         self._told: str | None = None  # the failure that the log has heard of last
 
     async def fetch(self, *, limit: int, timeout_s: float) -> list[Record]:
@@ -252,7 +259,7 @@ class JetStreamFollower:
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        while len(self._gathered) < limit:
+        while self._wanted(limit) > 0:
             consumer = await self._running_consumer(deadline_s - loop.time())
             if consumer is None:
                 break
@@ -260,9 +267,10 @@ class JetStreamFollower:
             left_s = deadline_s - loop.time()
             if left_s <= 0 or (self._gathered and (consumer.at_end or consumer.is_spent)):
                 break
-            await consumer.arrival(limit - len(self._gathered), left_s)
+            await consumer.arrival(self._wanted(limit), left_s)
         records = self._gathered[:limit]
         del self._gathered[:limit]
+        self._gathered_bytes -= _size_bytes(records)
         return records
 
     async def close(self) -> None:
@@ -271,10 +279,15 @@ class JetStreamFollower:
         if consumer is not None:
             await consumer.stop()
 
+    def _wanted(self, limit: int) -> int:
+        """Return how many more records a fetch may gather."""
+        return 0 if self._gathered_bytes >= FETCH_BYTES_MAX else limit - len(self._gathered)
+
     def _gather(self, consumer: PullConsumer, limit: int) -> None:
-        records = consumer.take(limit - len(self._gathered))
+        records = consumer.take(self._wanted(limit), FETCH_BYTES_MAX - self._gathered_bytes)
         if records:
             self._gathered += records
+            self._gathered_bytes += _size_bytes(records)
             self._after = records[-1].seq
             self._told = None
 
@@ -296,3 +309,7 @@ class JetStreamFollower:
             self._consumer = PullConsumer(self._connection, self._stream)
             await self._consumer.start(self._after, self._subjects)
         return self._consumer
+
+
+def _size_bytes(records: Sequence[Record]) -> int:
+    return sum(len(record.payload) for record in records)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from hcs_bus.envelope import Message
 from hcs_bus.errors import BusError, ConflictError, TransientError
 from hcs_bus.names import StreamSeq
-from hcs_bus.port import PublishAck, PublishRefused, PublishResult, Record, StreamState
+from hcs_bus.port import (
+    FETCH_BYTES_MAX,
+    PublishAck,
+    PublishRefused,
+    PublishResult,
+    Record,
+    StreamState,
+)
 from hcs_bus.subjects import DECISIONS_STREAM, DECISIONS_SUBJECTS, FACTS_STREAM, FACTS_SUBJECTS
 
 MESSAGE_BYTES_MAX = 1024**2  # as a nats-server that is not told otherwise
@@ -65,7 +72,12 @@ class _MemoryFollower:
                     await self._stream.grown.wait_for(lambda: bool(self._next(1)))
             except TimeoutError:
                 return []
-        found = self._next(limit)
+        found, size_bytes = [], 0
+        for record in self._next(limit):
+            found.append(record)
+            size_bytes += len(record.payload)
+            if size_bytes >= FETCH_BYTES_MAX:
+                break
         self._after = found[-1].seq
         return found
 

@@ -14,6 +14,8 @@ import msgspec
 from hcs_bus.envelope import Message
 from hcs_bus.names import StreamSeq
 
+FETCH_BYTES_MAX = 8 * 1024**2  # of payload: the message that reaches it is the last of a fetch
+
 
 class PublishAck(msgspec.Struct, frozen=True, kw_only=True):
     """The server stored the message, now (`duplicate` false) or on an earlier try."""
@@ -54,7 +56,8 @@ class Follower(Protocol):
         """Return up to `limit` next records as soon as there is one; `[]` after `timeout_s`.
 
         What is on its way already is waited for, so fewer than `limit` mean that the stream ended
-        there, or the connection. A fetch that is cancelled has taken nothing.
+        there, or the connection, or that they are `FETCH_BYTES_MAX` bytes. A fetch that is
+        cancelled has taken nothing.
         """
 
     async def close(self) -> None:

@@ -7,9 +7,15 @@ and start anew, never repeating, when the spool was lost. A full spool drops the
 the next ones supersede (samples, heartbeats, usage), never faults, and counts what it dropped; so
 does one whose disk is full. Its file sets some room aside, so that a disk that others fill does not
 keep a fault from the bus.
+
+A spool has one owner: a second would give the same numbers to other events, and forget what the
+first has yet to send. The kernel keeps the lock on its directory for as long as the owner lives,
+and no longer, however it ends.
 """
 
 import contextlib
+import fcntl
+import os
 import secrets
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
@@ -18,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from hcs_bus.envelope import Message, encode_fact
-from hcs_bus.errors import SpoolFullError
+from hcs_bus.errors import ConfigError, SpoolFullError
 from hcs_bus.events import Fact, Heartbeat, Quota, Samples
 from hcs_bus.names import NodeName
 
@@ -47,7 +53,11 @@ class SpoolEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spool:
-    """The queue of one node's events, on disk. Not thread-safe: one event loop owns it."""
+    """The queue of one node's events, on disk. Not thread-safe: one event loop owns it.
+
+    Raises:
+        ConfigError: another agent has this directory.
+    """
 
     def __init__(
         self,
@@ -58,6 +68,7 @@ class Spool:
         reserved_bytes: int = RESERVED_BYTES,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(directory)
         self._node = node
         self._entries_max = entries_max
         self._database = sqlite3.connect(directory / "spool.sqlite", isolation_level=None)
@@ -124,6 +135,7 @@ class Spool:
     def close(self) -> None:
         """Close the file; everything appended is on disk already."""
         self._database.close()
+        os.close(self._lock)
 
     def _set_room_aside(self, size_bytes: int) -> None:
         """Let the file and its log grow: neither shrinks again before the spool is closed."""
@@ -158,19 +170,20 @@ class Spool:
 
     def _drop_oldest(self) -> bool:
         """Give up the oldest entry that may be; false when none may."""
-        with self._writing() as database:
+        with self._writing() as database, database:  # gone and counted, or neither
+            database.execute("BEGIN IMMEDIATE")
             cursor = database.execute(
                 "DELETE FROM entry WHERE n = (SELECT min(n) FROM entry WHERE superseded = 1)"
             )
             if cursor.rowcount == 0:
                 return False
-            self._length -= 1
             database.execute("UPDATE identity SET dropped = dropped + 1")
+        self._length -= 1
         return True
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Write; a statement that the disk refuses has changed nothing.
+        """Write; a statement or transaction that the disk refuses has changed nothing.
 
         A log that cannot grow is folded into the file, and begins anew in the space it has.
         """
@@ -183,6 +196,22 @@ class Spool:
 
     def _scalar(self, query: str) -> int:
         return int(self._database.execute(query).fetchone()[0])
+
+
+def _lock(directory: Path) -> int:
+    """Take a directory for this process and return what holds it, an open file.
+
+    Not the database: closing any file of it would let go of SQLite's own locks.
+    """
+    held = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        raise ConfigError(
+            f"spool {directory} belongs to an agent that runs: each agent needs its own"
+        ) from None
+    return held
 
 
 def is_superseded(fact: Fact) -> bool:

@@ -1,9 +1,10 @@
 """The way of a fact to the bus: into the spool, from there to the bus, out of the spool.
 
 What is oldest is published first, dropped on acknowledgement, and tried again without one; what the
-bus refuses for ever is said aloud and counted. While the spool has no room, facts that nothing
-supersedes wait in memory, in order, and are tried again with each new fact and each
-acknowledgement; the others are dropped and counted.
+bus refuses for ever is said aloud and counted. What follows a fingerprint awaits its answer: a
+fault that came before the fingerprint of its card would be parked, and the card never isolated.
+While the spool has no room, facts that nothing supersedes wait in memory, in order, and are tried
+again with each new fact and each acknowledgement; the others are dropped and counted.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ import structlog
 from hcs_bus.errors import SpoolFullError
 from hcs_bus.events import Fact
 from hcs_bus.port import Bus, PublishRefused
-from hcs_bus.spool import Spool, is_superseded
+from hcs_bus.spool import Spool, SpoolEntry, is_superseded
+from hcs_bus.subjects import FINGERPRINT_SUBJECTS
 
 LOG = structlog.get_logger()
 
@@ -22,6 +24,7 @@ BATCH_ENTRIES_MAX = 200
 RETRY_S_INITIAL = 0.1
 RETRY_S_MAX = 5.0
 WAITING_MAX = 1_000  # facts in memory, about a megabyte; further ones are lost, and counted
+FINGERPRINTS_BEGIN = FINGERPRINT_SUBJECTS.removesuffix("*")
 
 
 class SpoolPublisher:
@@ -68,11 +71,17 @@ class SpoolPublisher:
                 await asyncio.sleep(retry_s)
                 retry_s = min(retry_s * 2, RETRY_S_MAX)
 
+    async def flush(self, bus: Bus) -> None:
+        """Publish until nothing waits, or the bus takes none of it."""
+        while await self.flush_once(bus) and self._work.is_set():
+            pass
+
     async def flush_once(self, bus: Bus) -> bool:
         """Publish one batch; false when the bus took none of it."""
         # Cleared before reading: an append that comes after the read sets it again.
         self._work.clear()
-        entries = self._spool.pending(BATCH_ENTRIES_MAX, without=self._unforgotten)
+        waiting = self._spool.pending(BATCH_ENTRIES_MAX, without=self._unforgotten)
+        entries = _through_fingerprint(waiting)
         results = await bus.publish_many([entry.message for entry in entries]) if entries else []
         done = set()
         for entry, result in zip(entries, results, strict=True):
@@ -119,3 +128,11 @@ class SpoolPublisher:
             LOG.error("spool_has_no_room", error=str(error), spooled=len(self._spool))
         elif not had_room and error is None:
             LOG.info("spool_has_room", waiting=len(self._waiting), unkept=self._unkept)
+
+
+def _through_fingerprint(entries: list[SpoolEntry]) -> list[SpoolEntry]:
+    """Return a batch's beginning, up to its first fingerprint: what follows awaits its answer."""
+    for count, entry in enumerate(entries, start=1):
+        if entry.message.subject.startswith(FINGERPRINTS_BEGIN):
+            return entries[:count]
+    return entries

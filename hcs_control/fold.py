@@ -11,6 +11,8 @@ import msgspec
 from hcs_bus.envelope import Envelope
 from hcs_bus.errors import PoisonEventError
 from hcs_bus.events import (
+    NAME_CHARACTERS_MAX,
+    TEXT_CHARACTERS_MAX,
     Allocation,
     Benchmark,
     Checkpoint,
@@ -92,7 +94,7 @@ def fold(
     if accounted.stale:
         trace: list[Change] = [accounted.position]
         if isinstance(fact, Fault):
-            trace += fold_late_fault(fleet, seq, envelope.hcsnode, fact)
+            trace += fold_late_fault(fleet, seq, envelope.hcsnode, _shortened(fact))
         return Folded(changes=trace, stale=True)
     folded = _fold_agent_fact(fleet, configured, seq, envelope.hcsnode, fact)
     folded.changes.append(accounted.position)
@@ -122,13 +124,23 @@ def _fold_agent_fact(
         case Fingerprint():
             return Folded(changes=fold_fingerprint(fleet, seq, node, fact))
         case Fault():
-            return _fold_fault(fleet, _policy_in_force(fleet, configured), seq, node, fact)
+            policy = _policy_in_force(fleet, configured)
+            return _fold_fault(fleet, policy, seq, node, _shortened(fact))
         case Quota():
             return Folded(changes=_fold_quota(fleet, seq, node, fact))
         case Benchmark():
             return Folded(changes=fold_benchmark(fleet, seq, node, fact))
         case Checkpoint():
             return Folded(changes=fold_checkpoint(fleet, seq, fact))
+
+
+def _shortened(fault: Fault) -> Fault:
+    """Return a fault with what there is room for: it must not be lost for its driver's words."""
+    if len(fault.name) <= NAME_CHARACTERS_MAX and len(fault.detail) <= TEXT_CHARACTERS_MAX:
+        return fault
+    return msgspec.structs.replace(
+        fault, name=fault.name[:NAME_CHARACTERS_MAX], detail=fault.detail[:TEXT_CHARACTERS_MAX]
+    )
 
 
 def _fold_fault(
@@ -168,7 +180,7 @@ def _fold_tick(fleet: Fleet, policy: Policy, seq: StreamSeq, tick: Tick) -> Fold
 
 
 def _fold_quota(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Quota) -> list[Change]:
-    row = _usage_row(seq, node, fact)
+    row = _usage_row(seq, node, fact, enforced=fact.enforced and not _exceeds_grant(fleet, fact))
     if fact.processes > 0 or (fact.enforced and fact.pod_uid in fleet.allocations):
         return [row]
     # Nobody is without a quota any more, or it is the last word of a container whose grant is gone
@@ -177,7 +189,16 @@ def _fold_quota(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Quota) -> li
     return [Removed(QuotaUsageRow, row.key)] if known else []
 
 
-def _usage_row(seq: StreamSeq, node: NodeName, fact: Quota) -> QuotaUsageRow:
+def _exceeds_grant(fleet: Fleet, fact: Quota) -> bool:
+    """Say whether a container holds itself to more than its Pod was given.
+
+    The quota comes from its environment, which its programs can change.
+    """
+    grant = fleet.allocations.get(fact.pod_uid, {}).get(fact.device_id)
+    return grant is not None and fact.quota_bytes > grant.vram_bytes
+
+
+def _usage_row(seq: StreamSeq, node: NodeName, fact: Quota, *, enforced: bool) -> QuotaUsageRow:
     return QuotaUsageRow(
         seq=seq,
         pod_uid=fact.pod_uid,
@@ -190,5 +211,6 @@ def _usage_row(seq: StreamSeq, node: NodeName, fact: Quota) -> QuotaUsageRow:
         refusals=fact.refusals,
         processes=fact.processes,
         at_ns=fact.at_ns,
-        enforced=fact.enforced,
+        enforced=enforced,
+        launches=fact.launches,
     )

@@ -6,7 +6,12 @@ But for the cards of a vendor whose library is broken: it can tell nothing, so t
 import msgspec
 
 from hcs_bus.errors import PoisonEventError
-from hcs_bus.events import DetectorState, DeviceFingerprint, Fingerprint
+from hcs_bus.events import (
+    TEXT_CHARACTERS_MAX,
+    DetectorState,
+    DeviceFingerprint,
+    Fingerprint,
+)
 from hcs_bus.names import NodeName, StreamSeq, Vendor
 from hcs_control.fleet import Fleet
 from hcs_control.rows import (
@@ -51,7 +56,8 @@ def fold_fingerprint(
 def _node_row(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Fingerprint) -> NodeRow:
     before = fleet.nodes.get(node) or NodeRow(seq=seq, node_name=node)
     reports = (
-        f"{report.vendor}: {report.state}" + (f" ({report.detail})" if report.detail else "")
+        f"{report.vendor}: {report.state}"
+        + (f" ({report.detail[:TEXT_CHARACTERS_MAX]})" if report.detail else "")
         for report in fact.detectors
     )
     return msgspec.structs.replace(

@@ -65,7 +65,10 @@ def _with_health(
 
 
 def fold_decision(fleet: Fleet, decision: Decision) -> list[Change]:
-    """Return the effect of a decision read from the bus, for views that decide nothing."""
+    """Return the effect of a decision read from the bus, for views that decide nothing.
+
+    Only of a card's newest: a decision that was sent again may lie behind the one that undid it.
+    """
     seq = decision.fact_seqs[-1]
     match decision:
         case Isolate():

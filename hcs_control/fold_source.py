@@ -4,8 +4,12 @@ The server forgets ids after its duplicates window, and a spool may resend later
 may also be overtaken by what was sent after it; then its number is among the missing, and it
 counts. But it must not undo what came after it: a fault's beginning that arrives behind its end
 would isolate a healthy card for ever. So while numbers are missing, the facts folded ahead of them
-are remembered by what they speak of, and a late one about the same thing is stale.
+are remembered by what they speak of, and a late one about the same thing is stale. A number that
+is far behind never comes any more (its event was refused, or dropped by a full spool): it is
+forgotten, and counts as folded.
 """
+
+import bisect
 
 import msgspec
 
@@ -16,7 +20,8 @@ from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.fleet import Fleet
 from hcs_control.rows import Change, SourcePositionRow
 
-MISSING_MAX = 1_024  # numbers remembered as skipped per source; more than a publisher has in flight
+MISSING_MAX = 1_024  # how far behind a number may come; more than a publisher has in flight
+N_MAX = 2**63 - 1  # what a column holds
 AHEAD_MAX = 256  # facts remembered as folded ahead of missing ones; the oldest are forgotten
 
 
@@ -41,8 +46,7 @@ def account(
         before = SourcePositionRow(seq=seq, node_name=node, incarnation=incarnation, last_n=0)
     topic = None if fact is None else _topic(fact)
     if n > before.last_n:
-        skipped = range(max(before.last_n + 1, n - MISSING_MAX), n)
-        missing = (*before.missing, *skipped)[-MISSING_MAX:] if skipped else before.missing
+        missing = _missing(before, n)
         last_n, stale = n, False
     elif n in before.missing:
         missing = tuple(other for other in before.missing if other != n)
@@ -71,10 +75,23 @@ def account_unfolded(fleet: Fleet, seq: StreamSeq, envelope: Envelope) -> list[C
     return [] if accounted is None else [accounted.position]
 
 
+def _missing(before: SourcePositionRow, n: int) -> tuple[int, ...]:
+    """Return the numbers that may still come when `n` is the newest."""
+    oldest = n - MISSING_MAX
+    if before.missing and before.missing[0] < oldest:
+        left = before.missing[bisect.bisect_left(before.missing, oldest) :]
+    else:
+        left = before.missing
+    skipped = range(max(before.last_n + 1, oldest), n)
+    return (*left, *skipped) if skipped else left
+
+
 def _ahead(
     before: SourcePositionRow, missing: tuple[int, ...], n: int, topic: str | None
 ) -> tuple[str, ...]:
     """Return the newest fact of each topic that lies behind some missing number."""
+    if topic is None and missing[:1] == before.missing[:1]:
+        return before.ahead  # most events are about nothing that an older one could undo
     newest = {of: number for number, of in map(_split, before.ahead)}
     if topic is not None:
         newest[topic] = max(n, newest.get(topic, 0))
@@ -101,9 +118,9 @@ def _topic(fact: Fact) -> str | None:
 
 def _parse_id(envelope: Envelope) -> tuple[NodeName, str, int]:
     match envelope.id.split("/"):
-        case [envelope.hcsnode, incarnation, n] if n.isdecimal():
+        case [envelope.hcsnode, incarnation, n] if n.isdecimal() and int(n) <= N_MAX:
             return envelope.hcsnode, incarnation, int(n)
     raise PoisonEventError(
         f"id {envelope.id!r}: must be <node>/<incarnation>/<n> "
-        f"with the event's own node {envelope.hcsnode!r}"
+        f"with the event's own node {envelope.hcsnode!r} and n of at most {N_MAX}"
     )

@@ -8,6 +8,7 @@ so an agent's wrong clock can neither hasten nor delay a release.
 import functools
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -17,6 +18,11 @@ from hcs_bus.names import NANOSECONDS_PER_SECOND, StreamSeq, Vendor
 from hcs_control.rows import DeviceRow, IsolationRow
 
 EVIDENCE_CHARACTERS_MAX = 2_000
+RELEASE_AFTER_S_MAX = 365 * 86_400
+
+# TOML can write a NUL, PostgreSQL's text cannot hold one.
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"\A[^\x00]*\Z")]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=RELEASE_AFTER_S_MAX)]
 
 DEFAULT_POLICY_PATH = Path(__file__).parent / "policies" / "default.toml"
 
@@ -24,14 +30,14 @@ DEFAULT_POLICY_PATH = Path(__file__).parent / "policies" / "default.toml"
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Codes of one vendor that isolate a device."""
 
-    name: str
+    name: Name
     vendor: Vendor
     codes: tuple[str, ...]
-    release_after_s: float
+    release_after_s: Seconds
 
 
 class _PolicyDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    version: str
+    version: Name
     rule: tuple[Rule, ...]
 
 
@@ -43,6 +49,8 @@ class Policy:
         self._rule_of_code: dict[tuple[Vendor, str], Rule] = {}
         self._rule_of_name = {rule.name: rule for rule in rules}
         for rule in rules:
+            if self._rule_of_name[rule.name] is not rule:
+                raise ConfigError(f"two rules have the name {rule.name!r}: isolations name theirs")
             for code in rule.codes:
                 other = self._rule_of_code.setdefault((rule.vendor, code), rule)
                 if other is not rule:
@@ -85,8 +93,11 @@ def parse_policy(document: str) -> Policy:
     """
     try:
         parsed = msgspec.convert(tomllib.loads(document), _PolicyDocument)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(str(error)) from error
+    except msgspec.ValidationError as error:
+        allowed = f" (vendors are {', '.join(Vendor)})" if ".vendor`" in str(error) else ""
+        raise ConfigError(f"{error}{allowed}") from error
     return Policy(parsed.version, parsed.rule)
 
 

@@ -4,6 +4,9 @@ It keeps no state of its own that matters. Whatever goes wrong between two commi
 database that went away, another projector that was faster), it loads the projection again and
 continues behind the position found there. Decisions leave through the outbox: committed first,
 published after, under an id derived from the log, so a crash in between publishes late, not twice.
+
+No event may stop it for ever. What cannot be understood or believed is parked. Should the store
+refuse rows that the fold made, their batch is folded anew, event by event, and the culprit parked.
 """
 
 import asyncio
@@ -17,16 +20,16 @@ import structlog
 from hcs_bus.envelope import (
     KIND_OF_DECISION,
     Envelope,
-    decode_envelope,
     decode_fact,
     encode_decision,
     encode_fact,
+    open_fact,
 )
 from hcs_bus.errors import LogGapError, PoisonEventError, TransientError, UnknownKindError
 from hcs_bus.events import Tick
 from hcs_bus.names import StreamSeq
 from hcs_bus.port import Bus, PublishAck, Record
-from hcs_bus.subjects import CLUSTER_NODE, FACTS_STREAM, parse_subject
+from hcs_bus.subjects import CLUSTER_NODE, FACTS_STREAM
 from hcs_control.fleet import Fleet
 from hcs_control.fold import fold
 from hcs_control.fold_isolation import DeviceDecision
@@ -41,6 +44,7 @@ from hcs_control.store.port import (
     OutboxDecision,
     ParkedEvent,
     Store,
+    StoreRefusedError,
     StoreUnavailableError,
     change_key,
 )
@@ -51,6 +55,12 @@ BATCH_RECORDS_MAX = 1_000  # one transaction's worth
 FETCH_TIMEOUT_S = 1.0
 TICK_INTERVAL_S = 1.0
 RETRY_S = 0.5
+FENCED_RETRY_S_INITIAL = 0.1
+FENCED_RETRY_S_MAX = 5.0  # how late a projector may notice that the one before it is gone
+FENCED_CALM_COMMITS = 20  # so many in a row, and the next fence is the first again
+PARKED_PAYLOAD_BYTES_MAX = 64 * 1024
+PARKED_TEXT_CHARACTERS_MAX = 1_000
+REFUSED = "refused by the store: "  # how the reason begins of what was parked for its rows
 SOURCE = "/hcs/projector"
 
 
@@ -69,16 +79,16 @@ class BatchFolder:
         """Fold one record; what cannot be folded is parked or counted, never fatal."""
         envelope: Envelope | None = None
         try:
-            envelope = _open(record)
+            envelope = open_fact(record.subject, record.payload)
             fact = decode_fact(envelope)
             folded = fold(self._fleet, self._policy, record.seq, envelope, fact)
         except UnknownKindError as error:
             self._metrics.unknown.inc()
-            LOG.info("unknown_kind_skipped", seq=record.seq, detail=str(error))
+            LOG.info("unknown_kind_skipped", seq=record.seq, detail=_storable(str(error)))
             self._account(record, envelope)
             return
         except PoisonEventError as error:
-            self._park(record, str(error))
+            self.park(record, str(error))
             self._account(record, envelope)
             return
         if folded.duplicate:
@@ -90,21 +100,25 @@ class BatchFolder:
         for decision in folded.decisions:
             self.decisions.append(_outbox_decision(record.seq, decision))
 
-    def _apply(self, changes: list[Change]) -> None:
-        self._fleet.apply(changes)
-        self.changes.update({change_key(change): change for change in changes})
-
-    def _park(self, record: Record, reason: str) -> None:
+    def park(self, record: Record, reason: str) -> None:
+        """Keep a record aside with the reason; of a large one the beginning."""
         self._metrics.parked.inc()
-        LOG.warning("event_parked", seq=record.seq, subject=record.subject, reason=reason)
+        subject, reason = _storable(record.subject), _storable(reason)
+        if len(record.payload) > PARKED_PAYLOAD_BYTES_MAX:
+            reason += f" (kept are {PARKED_PAYLOAD_BYTES_MAX} of its {len(record.payload)} bytes)"
+        LOG.warning("event_parked", seq=record.seq, subject=subject, reason=reason)
         self.parked.append(
             ParkedEvent(
                 stream_seq=record.seq,
-                subject=record.subject,
+                subject=subject,
                 reason=reason,
-                payload=record.payload,
+                payload=record.payload[:PARKED_PAYLOAD_BYTES_MAX],
             )
         )
+
+    def _apply(self, changes: list[Change]) -> None:
+        self._fleet.apply(changes)
+        self.changes.update({change_key(change): change for change in changes})
 
     def _account(self, record: Record, envelope: Envelope | None) -> None:
         """Count an event that was not folded: its number would be missing for ever."""
@@ -112,14 +126,12 @@ class BatchFolder:
             self._apply(account_unfolded(self._fleet, record.seq, envelope))
 
 
-def _open(record: Record) -> Envelope:
-    subject = parse_subject(record.subject)
-    envelope = decode_envelope(record.payload)
-    if envelope.hcsnode != subject.node:
-        raise PoisonEventError(
-            f"hcsnode {envelope.hcsnode!r} was published under the subject of {subject.node!r}"
-        )
-    return envelope
+def _storable(text: str) -> str:
+    """Return a text as PostgreSQL can hold it, and no longer than a person reads."""
+    escaped = text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+    if len(escaped) <= PARKED_TEXT_CHARACTERS_MAX:
+        return escaped
+    return escaped[:PARKED_TEXT_CHARACTERS_MAX] + "…"
 
 
 def _outbox_decision(seq: StreamSeq, decision: DeviceDecision) -> OutboxDecision:
@@ -127,6 +139,16 @@ def _outbox_decision(seq: StreamSeq, decision: DeviceDecision) -> OutboxDecision
     event_id = f"projector/{kind}/{decision.device_id}/{seq}"
     message = encode_decision(decision, event_id=event_id, source=SOURCE)
     return OutboxDecision(fact_seq=seq, message=message)
+
+
+def refuse_jump(position: StreamSeq, record: Record) -> None:
+    """Refuse a record that is not the one behind `position`.
+
+    Raises:
+        LogGapError: facts in between are missing.
+    """
+    if record.seq != position + 1:
+        raise LogGapError(f"{FACTS_STREAM} jumps from {position} to {record.seq}")
 
 
 class Projector:
@@ -149,13 +171,14 @@ class Projector:
         self.outbox = Outbox(store, bus, metrics)
         self.position = StreamSeq(0)
         self.caught_up = False
+        self._commits = 0  # since the projection was loaded
 
     async def run(self) -> NoReturn:
         """Project until cancelled.
 
         Raises:
             LogGapError: facts are missing from the log; the projection cannot go on.
-            StoreRefusedError: what was folded breaks a rule of the store.
+            StoreRefusedError: the store refuses even the word of what it refused.
         """
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.outbox.run())
@@ -164,12 +187,19 @@ class Projector:
         raise AssertionError("the loops above never end by themselves")
 
     async def _project(self) -> None:
+        fenced_retry_s = FENCED_RETRY_S_INITIAL
         while True:
+            self._commits = 0
             try:
                 await self.project_until_interrupted()
             except FencedError as error:
                 self._metrics.fenced.inc()
                 LOG.warning("fenced", detail=str(error))
+                # Two projectors that race for each batch would load everything again and again.
+                if self._commits >= FENCED_CALM_COMMITS:
+                    fenced_retry_s = FENCED_RETRY_S_INITIAL
+                await asyncio.sleep(fenced_retry_s)
+                fenced_retry_s = min(2 * fenced_retry_s, FENCED_RETRY_S_MAX)
             except (StoreUnavailableError, TransientError) as error:
                 self._metrics.interrupted.inc()
                 LOG.warning("projecting_interrupted", detail=str(error))
@@ -177,20 +207,24 @@ class Projector:
             self.caught_up = False
 
     async def project_until_interrupted(self) -> None:
-        """Load, then fold batch after batch; returns only by an exception."""
+        """Load, then fold batch after batch.
+
+        Returns when the store has refused a batch and that is dealt with: load again.
+        """
         loaded = await self._store.load()
         # What was loaded stays: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
         self.position = loaded.position
+        self.outbox.wake()  # whoever committed last may have died before it published
         await self._refuse_gap()
         follower = await self._bus.follow(FACTS_STREAM, after=loaded.position)
         LOG.info("projecting", position=loaded.position, devices=len(loaded.fleet.devices))
         try:
             while True:
                 records = await follower.fetch(limit=BATCH_RECORDS_MAX, timeout_s=FETCH_TIMEOUT_S)
-                if records:
-                    await self._project_batch(loaded.fleet, records)
+                if records and not await self._project_batch(loaded.fleet, records):
+                    return
                 self.caught_up = len(records) < BATCH_RECORDS_MAX
         finally:
             await follower.close()
@@ -210,14 +244,43 @@ class Projector:
                 f"{self.position}: this is not the stream that was projected"
             )
 
-    async def _project_batch(self, fleet: Fleet, records: list[Record]) -> None:
+    async def _project_batch(self, fleet: Fleet, records: list[Record]) -> bool:
+        """Fold and commit; false when `fleet` is of no use any more."""
         folder = BatchFolder(fleet, self._policy, self._metrics)
         position = self.position
         for record in records:
-            if record.seq != position + 1:
-                raise LogGapError(f"{FACTS_STREAM} jumps from {position} to {record.seq}")
+            refuse_jump(position, record)
             folder.add(record)
             position = record.seq
+        try:
+            await self._commit(folder, position)
+        except StoreRefusedError as error:
+            LOG.warning("batch_refused", first=records[0].seq, last=position, detail=str(error))
+            await self._project_one_by_one(records)
+            return False
+        return True
+
+    async def _project_one_by_one(self, records: list[Record]) -> None:
+        """Fold a refused batch anew, each event in its own transaction; park what is refused."""
+        fleet = await self._load_again()
+        for record in records:
+            folder = BatchFolder(fleet, self._policy, self._metrics)
+            folder.add(record)
+            try:
+                await self._commit(folder, record.seq)
+            except StoreRefusedError as error:
+                fleet = await self._load_again()
+                folder = BatchFolder(fleet, self._policy, self._metrics)
+                folder.park(record, f"{REFUSED}{error}")
+                await self._commit(folder, record.seq)
+
+    async def _load_again(self) -> Fleet:
+        loaded = await self._store.load()
+        if loaded.position != self.position:
+            raise FencedError(f"position is {loaded.position}, not {self.position}")
+        return loaded.fleet
+
+    async def _commit(self, folder: BatchFolder, position: StreamSeq) -> None:
         await self._store.commit(
             Batch(
                 position_from=self.position,
@@ -228,6 +291,7 @@ class Projector:
             )
         )
         self.position = position
+        self._commits += 1
         self._metrics.position.set(position)
         if folder.decisions:
             self.outbox.wake()

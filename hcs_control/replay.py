@@ -5,7 +5,7 @@ the same decisions and the same parked events, byte for byte. Where they differ,
 the tables, the log was cut, or the fold has a fault; either way an operator wants to know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,9 +17,9 @@ from hcs_bus.port import Bus
 from hcs_bus.subjects import FACTS_STREAM
 from hcs_control.metrics import ProjectorMetrics
 from hcs_control.policy import Policy
-from hcs_control.projector import BATCH_RECORDS_MAX, BatchFolder
+from hcs_control.projector import BATCH_RECORDS_MAX, REFUSED, BatchFolder, refuse_jump
 from hcs_control.store.memory import MemoryStore
-from hcs_control.store.port import Batch, Contents
+from hcs_control.store.port import Batch, Contents, ParkedEvent
 
 FETCH_TIMEOUT_S = 5.0
 DIFFERENCES_SHOWN_MAX = 20
@@ -41,8 +41,11 @@ async def replay(
     *,
     progress: Callable[[int], None],
     snapshot: Contents | None = None,
+    refused: Mapping[StreamSeq, ParkedEvent] | None = None,
 ) -> Contents:
     """Fold the facts 1..`until`, or those behind a snapshot, and return what a store would hold.
+
+    What a store refused is parked here as well: nothing in the log tells what a store takes.
 
     Raises:
         LogGapError: the log no longer holds a fact that is needed, or ends before `until`.
@@ -62,18 +65,24 @@ async def replay(
         if not records:
             raise TransientError(f"{FACTS_STREAM} fell silent at {position} of {until}")
         folder = BatchFolder(fleet, policy, metrics)
+        reached = position
         for record in records:
-            folder.add(record)
+            refuse_jump(reached, record)
+            if refused and record.seq in refused:
+                folder.parked.append(refused[record.seq])
+            else:
+                folder.add(record)
+            reached = record.seq
         await store.commit(
             Batch(
                 position_from=position,
-                position_to=records[-1].seq,
+                position_to=reached,
                 changes=folder.changes,
                 decisions=folder.decisions,
                 parked=folder.parked,
             )
         )
-        position = records[-1].seq
+        position = reached
         progress(position)
     await follower.close()
     return await store.contents()
@@ -90,6 +99,11 @@ async def _refuse_gap(bus: Bus, position: StreamSeq, until: StreamSeq) -> None:
             f"{FACTS_STREAM} holds {state.first_seq} to {state.last_seq}, "
             f"a replay needs {position + 1} to {until}; it may start from a snapshot"
         )
+
+
+def refused_in(held: Contents) -> dict[StreamSeq, ParkedEvent]:
+    """Return what a store parked because it refused the rows, by position."""
+    return {each.stream_seq: each for each in held.parked if each.reason.startswith(REFUSED)}
 
 
 def compare(held: Contents, replayed: Contents) -> Verdict:

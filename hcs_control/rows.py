@@ -272,7 +272,8 @@ class QuotaUsageRow(Row, frozen=True, kw_only=True):
     refusals: int
     processes: int
     at_ns: int
-    enforced: bool = True  # false: processes that no interceptor holds to a quota
+    enforced: bool = True  # false: no interceptor holds it to a quota, or to more than was granted
+    launches: int = 0  # the container's, on all its cards
 
     @property
     def key(self) -> tuple[str, str, str]:

@@ -24,7 +24,7 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreRefusedError(StoreError):
-    """A row breaks a rule of the store. The fold has a fault: going on would make it worse."""
+    """A row breaks a rule of the store: the same call will never succeed."""
 
 
 class FencedError(StoreError):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 from sqlalchemy import Row, Select, Table, bindparam, false, func, insert, select, update
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from hcs_bus.envelope import Message
@@ -56,6 +56,10 @@ CONNECT_TIMEOUT_S = 5.0
 COMMAND_TIMEOUT_S = 30.0
 PIECE_ROWS_MAX = 5_000  # of a restored projection per statement: far from the timeout above
 
+# Classes of SQLSTATE: a value out of range, a broken constraint, a row or an index entry too large.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+REFUSALS = ("22", "23", "54")
+
 T = TypeVar("T")
 
 LIVE_ROWS_ONLY = {
@@ -78,10 +82,18 @@ def wrap_exceptions() -> Iterator[None]:
     """Turn the driver's errors into the port's."""
     try:
         yield
-    except (IntegrityError, DataError) as error:
-        raise StoreRefusedError(str(error.orig)) from error
-    except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DBAPIError as error:
+        # Not `error` itself: its text has the whole statement, and a batch of parameters.
+        found = StoreRefusedError if _is_refusal(error) else StoreUnavailableError
+        raise found(str(error.orig)) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise StoreUnavailableError(f"{type(error).__name__}: {error}") from error
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    """Say whether it is for what was sent, and not for how the server is."""
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""  # the driver's own errors have one, too
+    return sqlstate[:2] in REFUSALS
 
 
 class PostgresStore:

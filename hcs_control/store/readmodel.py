@@ -71,6 +71,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     refusals: int
     processes: int
     enforced: bool  # false: processes on the card that no interceptor speaks for
+    launches: int  # on all the container's cards: the same in the rows of each
     reported_at: datetime.datetime
 
 

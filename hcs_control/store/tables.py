@@ -185,6 +185,7 @@ QUOTA_USAGE = Table(
     _integer("processes"),
     _bigint("at_ns"),
     Column("enforced", Boolean, nullable=False),
+    _bigint("launches"),
     _bigint("seq"),
 )
 RDMA_NIC = Table(

@@ -1,6 +1,7 @@
 """`hcs extender`."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import click
@@ -65,9 +66,9 @@ def extender(
         store = postgres.connect(database_url)
         view = FleetView(store, bus)
         ledger = Ledger(bus, view)
-        handlers = ExtenderHandlers(
-            Scheduling(view=view, ledger=ledger, kube=api), view, ExtenderMetrics(registry, view)
-        )
+        scheduling = Scheduling(view=view, ledger=ledger, kube=api, clock_ns=time.time_ns)
+        reconciler = Reconciler(view=view, ledger=ledger, kube=api, clock_ns=time.time_ns)
+        handlers = ExtenderHandlers(scheduling, view, ExtenderMetrics(registry, view))
         try:
             async with serve(
                 listen,
@@ -78,7 +79,7 @@ def extender(
                 ssl_context=context,
             ):
                 await keep_trying("projection", view.load)
-                await _run_together(view, Reconciler(view=view, ledger=ledger, kube=api))
+                await _run_together(view, reconciler)
         finally:
             await bus.close()
             await store.close()

@@ -32,7 +32,7 @@ COMMANDS = {
     "isolate": Entry("operator:isolate", "Give a card, or a node's cards, no new work."),
     "release": Entry("operator:release", "Give it work again."),
     "policy": Entry("policy:policy", "Show, check and replace the rules that isolate cards."),
-    "replay": Entry("replay:replay", "Fold the log again and compare with the tables."),
+    "replay": Entry("replay:replay", "Fold the log again, and compare with the tables."),
     "snapshot": Entry("snapshot:snapshot", "Keep the projection in a file, and go on from it."),
     "sim": Entry("sim:sim", "Make something happen to a simulated card."),
     "agent": Entry("agent:agent", "Service: watch this node's cards."),

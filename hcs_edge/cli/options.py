@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -63,6 +63,16 @@ def _with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+asyncpg://", 1)
 
 
+def without_password(url: str) -> tuple[str, str | None]:
+    """Return a URL less the password in it, and the password as its server knows it."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url, None
+    user, _, address = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}@{address}"
+    return parts._replace(netloc=netloc).geturl(), unquote(parts.password)
+
+
 class MomentType(click.ParamType[int]):
     """A moment, in nanoseconds since the epoch: a time in UTC, or how long ago it was."""
 
@@ -111,26 +121,30 @@ DATABASE_URL_TYPE = DatabaseUrlType(
 NATS_URL = click.option(
     "--nats-url",
     envvar="HCS_NATS_URL",
+    show_envvar=True,
     type=NATS_URL_TYPE,
     required=True,
-    help="nats://user:password@host:port; better by $HCS_NATS_URL, which no process list shows.",
+    help="nats://user:password@host:port; better by the variable, which no process list shows.",
 )
 DATABASE_URL = click.option(
     "--database-url",
     envvar="HCS_DATABASE_URL",
+    show_envvar=True,
     type=DATABASE_URL_TYPE,
     required=True,
-    help="postgresql://user:password@host:port/database; better by $HCS_DATABASE_URL.",
+    help="postgresql://user:password@host:port/database; better by the variable.",
 )
 LOCAL_NATS_URL = click.option(
     "--nats-url",
     envvar="HCS_NATS_URL",
+    show_envvar=True,
     type=NATS_URL_TYPE,
     help="Default: the local cluster's.",
 )
 LOCAL_DATABASE_URL = click.option(
     "--database-url",
     envvar="HCS_DATABASE_URL",
+    show_envvar=True,
     type=DATABASE_URL_TYPE,
     help="Default: the local cluster's.",
 )

@@ -19,6 +19,7 @@ from hcs_edge.cli.options import (
     MomentType,
     local_connection,
     reader_database,
+    without_password,
 )
 from hcs_edge.cli.runtime import errors_end_the_command, run_command
 from hcs_edge.cli.tables import gib, show
@@ -120,7 +121,9 @@ def psql(arguments: tuple[str, ...]) -> None:
 
     Example: hcs psql -c 'SELECT * FROM free_capacity'
     """
-    url = local_connection().database_url
+    url, password = without_password(local_connection().database_url)
     with errors_end_the_command():
         program = str(postgres.programs() / "psql")
-    os.execv(program, [program, url, *arguments])
+    # Arguments are for everybody on the machine to see, the environment is not.
+    environment = os.environ if password is None else os.environ | {"PGPASSWORD": password}
+    os.execve(program, [program, url, *arguments], environment)

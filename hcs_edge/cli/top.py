@@ -60,14 +60,16 @@ def _print(rows: list[UsageRow], *, as_json: bool) -> None:
 
 def _table(rows: list[UsageRow]) -> Table:
     table = Table("NODE", "#", "MODEL", "NAMESPACE", "POD", "CONTAINER")
-    for heading in ("USED GiB", "QUOTA", "PEAK", "REFUSED"):
+    for heading in ("USED GiB", "QUOTA", "PEAK", "REFUSED", "LAUNCHES"):
         table.add_column(heading, justify="right")
     for row in rows:
         index = "-" if row.device_index is None else str(row.device_index)
         # Without a grant the Pod's name is not known any more, and its UID tells which it was.
-        container = row.container if row.enforced else "[red]not enforced[/]"
-        owner = (row.namespace or "-", row.pod_name or row.pod_uid, container)
+        container = row.container if row.enforced else f"{row.container} [red]not enforced[/]"
+        owner = (row.namespace or "-", row.pod_name or row.pod_uid, container.lstrip())
         sizes = (gib(row.used_bytes), gib(row.quota_bytes), gib(row.peak_bytes))
         refused = f"[red]{row.refusals}[/]" if row.refusals else "0"
-        table.add_row(row.node_name, index, row.model or "-", *owner, *sizes, refused)
+        table.add_row(
+            row.node_name, index, row.model or "-", *owner, *sizes, refused, str(row.launches)
+        )
     return table

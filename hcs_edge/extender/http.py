@@ -2,22 +2,26 @@
 
 Source: k8s.io/kube-scheduler/extender/v1/types.go. Its structs have no JSON tags, so keys are Go
 field names; the embedded Pod uses the API's own. Any status but 200 is an error to the scheduler.
-The verbs want a client certificate; `/readyz` and `/metrics` do not.
+The verbs want the scheduler's own client certificate; `/readyz` and `/metrics` want none.
 """
 
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from hcs_bus.names import NodeName, PodUid
-from hcs_edge.extender.scheduling import BindRequest, Scheduling
+from hcs_edge.extender.grants import BindRequest
+from hcs_edge.extender.scheduling import Scheduling
 from hcs_edge.extender.view import FleetView
 from hcs_edge.kube.port import Pod
 
 BODY_BYTES_MAX = 8 * 1024**2  # 10,000 node names and the largest Pod, with room to spare
+SCHEDULER_COMMON_NAME = "hcs-scheduler-to-extender"
+"""The common name that may use the verbs. Its authority certifies others too: kubelets, say."""
 
 
 class _ExtenderArgs(msgspec.Struct, rename="pascal"):
@@ -91,8 +95,9 @@ class ExtenderHandlers:
         duration_s = self._metrics.duration_s.labels(verb=name)
 
         async def handle(request: web.Request) -> web.Response:
-            if not has_client_certificate(request):
-                return web.Response(status=401, text="a client certificate is required\n")
+            refusal = refuse_stranger(request)
+            if refusal is not None:
+                return refusal
             if not self._view.ready:
                 return web.Response(status=503, text="not caught up with the ledger yet\n")
             started_s = time.perf_counter()
@@ -128,8 +133,17 @@ class ExtenderHandlers:
         return _BindingResult(error=error)
 
 
-def has_client_certificate(request: web.Request) -> bool:
-    """Say whether the peer proved who it is; the TLS layer has verified against our CA."""
-    if request.transport is None:
-        return False
-    return bool(request.transport.get_extra_info("peercert"))
+def refuse_stranger(request: web.Request) -> web.Response | None:
+    """Return what anybody but the scheduler is told; the TLS layer has verified against our CA."""
+    peer = None if request.transport is None else request.transport.get_extra_info("peercert")
+    if not peer:
+        return web.Response(
+            status=HTTPStatus.UNAUTHORIZED, text="a client certificate is required\n"
+        )
+    names = [value for part in peer["subject"] for key, value in part if key == "commonName"]
+    if names != [SCHEDULER_COMMON_NAME]:
+        return web.Response(
+            status=HTTPStatus.FORBIDDEN,
+            text=f"certificate of {', '.join(names)!r}: only {SCHEDULER_COMMON_NAME!r} may\n",
+        )
+    return None

@@ -3,8 +3,12 @@
 A grant is an `allocation` fact appended with `Nats-Expected-Last-Subject-Sequence` over all
 allocation subjects. The server takes it only from a writer that has folded every earlier grant, so
 no card is given out twice, whatever replicas, restarts and time-outs do. On a conflict: catch up,
-decide again. Event ids derive from the Pod and the ledger's position, so a repeated append of the
-same decision is recognised by the server.
+decide again. Event ids derive from the Pod, the node and the ledger's position, so a repeated
+append of the same decision is recognised by the server.
+
+An append that was answered says little: the server may have recognised an earlier one, of which we
+were never told, and the fold may refuse what the log holds. So what was decided is read back: it is
+decided again on the view behind the append, until nothing is left to be done.
 """
 
 from collections.abc import Callable
@@ -26,7 +30,7 @@ TRIES_MAX = 20  # writers that may forestall us before we give up and let the sc
 CATCH_UP_TIMEOUT_S = 2.0
 SOURCE = "/hcs/extender"
 
-Refused = TypeVar("Refused")
+LastWord = TypeVar("LastWord")
 
 
 class Ledger:
@@ -36,11 +40,11 @@ class Ledger:
         self._bus = bus
         self._view = view
 
-    async def append(self, decide: Callable[[], Allocation | Refused]) -> Refused | None:
-        """Append what `decide` wants, given the view as it stands; decide anew on each conflict.
+    async def append(self, decide: Callable[[], Allocation | LastWord]) -> LastWord:
+        """Append what `decide` wants, given the view as it stands, until it wants nothing more.
 
-        Returns what `decide` gave if that was no allocation; None once its allocation is in the
-        log and in the view.
+        Returns what `decide` gave that was no allocation. Nothing was awaited since: the caller
+        finds the view as `decide` saw it.
 
         Raises:
             TransientError: the bus did not answer, or too many writers were faster.
@@ -49,23 +53,19 @@ class Ledger:
             decision = decide()
             if not isinstance(decision, Allocation):
                 return decision
-            expected_seq = self._view.ledger_seq
             try:
-                seq = await self._append_at(decision, expected_seq)
-            except ConflictError:
-                await self._view.catch_up(timeout_s=CATCH_UP_TIMEOUT_S)
-                continue
-            # Read your own write: the next decision must see this grant.
+                seq = await self._append_at(decision, self._view.ledger_seq)
+                LOG.info("allocation", pod_uid=decision.pod_uid, state=decision.state, seq=seq)
+            except ConflictError as error:
+                LOG.info("append_forestalled", pod_uid=decision.pod_uid, reason=str(error))
             await self._view.catch_up(timeout_s=CATCH_UP_TIMEOUT_S)
-            LOG.info("allocation", pod_uid=decision.pod_uid, state=decision.state, seq=seq)
-            return None
-        raise TransientError(f"{TRIES_MAX} other writers were faster")
+        raise TransientError(f"not settled after {TRIES_MAX} tries: other writers were faster")
 
     async def _append_at(self, fact: Allocation, expected_seq: StreamSeq) -> StreamSeq:
         message = encode_fact(
             fact,
             node=fact.node,
-            event_id=f"{fact.pod_uid}/{fact.state}/{expected_seq}",
+            event_id=f"{fact.pod_uid}/{fact.state}/{fact.node}/{expected_seq}",
             source=SOURCE,
         )
         return await self._bus.append(

@@ -2,23 +2,23 @@
 
 Filter and prioritize are pure look-ups. Bind decides again, reserves in the ledger, and then makes
 one API write, the Binding with its annotations. It is idempotent on the Pod's UID: kube-scheduler
-may repeat it after a time-out, and a bind that in fact succeeded must not be undone.
+may repeat it after a time-out, and a bind that in fact succeeded must not be undone. So a bind
+takes nothing back; which reservation it may still use is decided in `grants`.
 """
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 import msgspec
 import structlog
 
 from hcs_bus.errors import BusError
-from hcs_bus.events import Allocation, AllocationState, Share
+from hcs_bus.events import Allocation
 from hcs_bus.names import NodeName, PodUid
 from hcs_control.placement import NoFit, Placement, scores
 from hcs_control.request import Request, RequestError, parse_request
-from hcs_control.rows import AllocationRow
 from hcs_edge.annotations import ALLOCATION, result_annotations
+from hcs_edge.extender.grants import BindRequest, reserve, usable_node_of
 from hcs_edge.extender.ledger import Ledger
 from hcs_edge.extender.view import FleetView
 from hcs_edge.kube.port import Binding, KubeApi, KubeConflictError, KubeError, Pod
@@ -36,15 +36,6 @@ class Filtered(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-class BindRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What kube-scheduler says when it has chosen a node."""
-
-    pod_name: str
-    pod_namespace: str
-    pod_uid: PodUid
-    node: NodeName
-
-
 class Scheduling:
     """The verbs. Every method answers; errors are part of the answers."""
 
@@ -54,7 +45,7 @@ class Scheduling:
         view: FleetView,
         ledger: Ledger,
         kube: KubeApi,
-        clock_ns: Callable[[], int] = time.time_ns,
+        clock_ns: Callable[[], int],
     ) -> None:
         self._view = view
         self._ledger = ledger
@@ -62,14 +53,18 @@ class Scheduling:
         self._clock_ns = clock_ns
         self._requests: OrderedDict[PodUid, Request] = OrderedDict()
 
-    def filter(self, pod: Pod, nodes: Iterable[NodeName]) -> Filtered:
-        """Say which nodes can serve the Pod now."""
+    def filter(self, pod: Pod, nodes: Collection[NodeName]) -> Filtered:
+        """Say which nodes can serve the Pod now. Where an earlier bind got half-way, only there."""
         try:
             request = self._remember(pod)
         except RequestError as error:
             return Filtered(nodes=[], failed={}, error=str(error))
         if request is None:
             return Filtered(nodes=list(nodes), failed={})
+        held = usable_node_of(self._view.fleet, pod.metadata.uid)
+        if held is not None and held in nodes:
+            why = f"the Pod is reserved on node {held} by an earlier bind"
+            return Filtered(nodes=[held], failed={node: why for node in nodes if node != held})
         fitting, failed = [], {}
         for node in nodes:
             found = self._view.placements.place(node, request)
@@ -79,7 +74,7 @@ class Scheduling:
                 fitting.append(node)
         return Filtered(nodes=fitting, failed=failed)
 
-    def prioritize(self, pod: Pod, nodes: Iterable[NodeName]) -> dict[NodeName, int]:
+    def prioritize(self, pod: Pod, nodes: Collection[NodeName]) -> dict[NodeName, int]:
         """Score nodes 0..10; a node that cannot serve the Pod any more scores 0."""
         request = self._remember(pod)
         if request is None:
@@ -109,11 +104,15 @@ class Scheduling:
         request = await self._request_of(bind)
         if request is None:
             return f"Pod {bind.pod_namespace}/{bind.pod_name} asks for no ai.compute resource"
-        await self._release_elsewhere(bind)
-        refused = await self._ledger.append(lambda: self._decide(bind, request))
-        if isinstance(refused, NoFit):
-            return f"node {bind.node} no longer fits: {refused.reason}"
+        refused = await self._ledger.append(lambda: self._reserve(bind, request))
+        if refused is not None:
+            return refused
         return await self._write_binding(bind)
+
+    def _reserve(self, bind: BindRequest, request: Request) -> Allocation | str | None:
+        return reserve(
+            self._view.fleet, self._view.placements, bind, request, now_ns=self._clock_ns()
+        )
 
     async def _request_of(self, bind: BindRequest) -> Request | None:
         known = self._requests.get(bind.pod_uid)
@@ -124,34 +123,11 @@ class Scheduling:
             raise KubeConflictError(f"Pod {bind.pod_uid} is gone")
         return self._remember(pod)
 
-    async def _release_elsewhere(self, bind: BindRequest) -> None:
-        """Give up a reservation on another node: an earlier bind to it failed half-way."""
-
-        def decide() -> Allocation | None:
-            rows = self._rows_of(bind)
-            if not rows or rows[0].node_name == bind.node:
-                return None
-            if rows[0].state is AllocationState.BOUND:
-                raise KubeConflictError(f"Pod is bound to node {rows[0].node_name}")
-            return self._step(
-                bind, rows[0].node_name, AllocationState.RELEASED, reason="bound elsewhere"
-            )
-
-        await self._ledger.append(decide)
-
-    def _decide(self, bind: BindRequest, request: Request) -> Allocation | NoFit | None:
-        """Return the reservation to append; None if the Pod has it already."""
-        if self._rows_of(bind):
-            return None
-        found = self._view.placements.place(bind.node, request)
-        if isinstance(found, NoFit):
-            return found
-        return self._step(bind, bind.node, AllocationState.RESERVED, shares=found.shares)
-
     async def _write_binding(self, bind: BindRequest) -> str:
-        rows = self._rows_of(bind)
-        if not rows:
-            return f"the reservation of Pod {bind.pod_uid} was released meanwhile"
+        # Nothing is awaited between the ledger's last word and the request: the reservation is
+        # this node's, and young enough.
+        rows = list(self._view.fleet.allocations[bind.pod_uid].values())
+        assert rows[0].node_name == bind.node, (rows[0].node_name, bind.node)
         binding = Binding(
             namespace=bind.pod_namespace,
             pod_name=bind.pod_name,
@@ -175,26 +151,3 @@ class Scheduling:
             return ""
         # The reconciler releases the reservation once it sees what became of the Pod.
         return str(error)
-
-    def _rows_of(self, bind: BindRequest) -> list[AllocationRow]:
-        return list(self._view.fleet.allocations.get(bind.pod_uid, {}).values())
-
-    def _step(
-        self,
-        bind: BindRequest,
-        node: NodeName,
-        state: AllocationState,
-        *,
-        shares: tuple[Share, ...] = (),
-        reason: str = "",
-    ) -> Allocation:
-        return Allocation(
-            at_ns=self._clock_ns(),
-            pod_uid=bind.pod_uid,
-            namespace=bind.pod_namespace,
-            pod_name=bind.pod_name,
-            node=node,
-            state=state,
-            shares=shares,
-            reason=reason,
-        )

@@ -98,15 +98,19 @@ class KubernetesApi:
             ),
             target=client.V1ObjectReference(api_version="v1", kind="Node", name=binding.node),
         )
-        await _body(
-            self._core.create_namespaced_pod_binding(
-                binding.pod_name,
-                binding.namespace,
-                body,
-                _preload_content=False,
-                _request_timeout=REQUEST_TIMEOUT_S,
-            )
+        # The generated method cannot tell the server for how long it may work on the request.
+        call = self._client.call_api(
+            "/api/v1/namespaces/{namespace}/pods/{name}/binding",
+            "POST",
+            {"namespace": binding.namespace, "name": binding.pod_name},
+            [("timeout", f"{REQUEST_TIMEOUT_S:.0f}s")],
+            {"Accept": "application/json", "Content-Type": "application/json"},
+            body=body,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=REQUEST_TIMEOUT_S,
         )
+        await _body(call)
 
     async def close(self) -> None:
         """Close the connection pool."""

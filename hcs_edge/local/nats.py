@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hcs_bus.names import NodeName
-from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM, node_token
+from hcs_bus.names import NodeName, Severity
+from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM, fact_subject, node_token
 from hcs_edge.local import unprivileged
 from hcs_edge.local.errors import LocalClusterError
 from hcs_edge.local.files import PRIVATE_DIRECTORY_MODE, write_private
@@ -27,7 +27,7 @@ READER = "reader"
 OPERATOR = "operator"  # people: `hcs isolate`, `hcs release`, `hcs policy`
 SERVICES = (CONTROL, EXTENDER, READER, OPERATOR)
 
-AGENT_KINDS = ("fingerprint", "samples", "heartbeat", "fault", "quota", "benchmark", "checkpoint")
+AGENT_KINDS = ("fingerprint", "samples", "heartbeat", "quota", "benchmark", "checkpoint")
 OPERATOR_KINDS = ("operator", "policy")
 # Both streams at their own limits (2.25 GiB), twice: the server counts a stream a second time when
 # it is declared again, and refuses with "insufficient storage resources" though it exists.
@@ -132,10 +132,11 @@ def _inboxes(user: str) -> list[str]:
 
 
 def _facts_of(node: str) -> list[str]:
-    token = node_token(NodeName(node))
+    # Severities are listed: a wildcard would let through whatever bytes a token may have.
+    name = NodeName(node)
     return [
-        *(f"hcs.fact.{kind}.{token}" for kind in AGENT_KINDS),
-        f"hcs.fact.fault.{token}.*",  # the severity
+        *(fact_subject(kind, name) for kind in AGENT_KINDS),
+        *(fact_subject("fault", name, severity) for severity in Severity),
     ]
 
 

@@ -13,7 +13,13 @@ from prometheus_client import CollectorRegistry, Counter
 
 from hcs_control.request import RequestError
 from hcs_edge.annotations import RESULT_ANNOTATIONS
-from hcs_edge.webhook.mutate import Json, patch_pod, patch_workload, result_annotation_change
+from hcs_edge.webhook.mutate import (
+    Json,
+    patch_cron_job,
+    patch_pod,
+    patch_workload,
+    result_annotation_change,
+)
 
 BODY_BYTES_MAX = 8 * 1024**2  # old and new object, each at most etcd's 1.5 MiB, twice over
 
@@ -45,6 +51,8 @@ class _Annotated(msgspec.Struct, frozen=True):
 REVIEW = msgspec.json.Decoder(_AdmissionReview)
 ANNOTATED = msgspec.json.Decoder(_Annotated | None)
 ENCODER = msgspec.json.Encoder()
+
+PATCHES = {"pods": patch_pod, "cronjobs": patch_cron_job}  # anything else is a workload
 
 
 class WebhookHandlers:
@@ -85,7 +93,7 @@ class WebhookHandlers:
 
 def mutate(request: _AdmissionRequest) -> Json:
     """Return the response with a patch, or a refusal that tells the author what to change."""
-    patch_object = patch_pod if request.resource.resource == "pods" else patch_workload
+    patch_object = PATCHES.get(request.resource.resource, patch_workload)
     try:
         patch = patch_object(bytes(request.object))
     except RequestError as error:

@@ -68,8 +68,17 @@ class _AdmittedWorkload(msgspec.Struct):
     spec: _Template
 
 
+class _JobTemplate(msgspec.Struct):
+    jobTemplate: _AdmittedWorkload
+
+
+class _AdmittedCronJob(msgspec.Struct):
+    spec: _JobTemplate
+
+
 POD = msgspec.json.Decoder(_AdmittedPod)
 WORKLOAD = msgspec.json.Decoder(_AdmittedWorkload)
+CRON_JOB = msgspec.json.Decoder(_AdmittedCronJob)
 
 
 def patch_pod(raw: bytes) -> list[Json]:
@@ -108,12 +117,21 @@ def patch_workload(raw: bytes) -> list[Json]:
     Raises:
         RequestError: as for `patch_pod`.
     """
-    spec = WORKLOAD.decode(raw).spec.template.spec
-    request = _request(spec)
+    return _patch_template("/spec/template", WORKLOAD.decode(raw).spec.template)
+
+
+def patch_cron_job(raw: bytes) -> list[Json]:
+    """Return the patch for a CronJob, whose Pod template lies deeper; as `patch_workload`."""
+    job = CRON_JOB.decode(raw).spec.jobTemplate
+    return _patch_template("/spec/jobTemplate/spec/template", job.spec.template)
+
+
+def _patch_template(path: str, template: _AdmittedPod) -> list[Json]:
+    request = _request(template.spec)
     if request is None:
         return []
-    position, container = _asking(spec, request)
-    return [_resources_patch(f"/spec/template/spec/containers/{position}", container)]
+    position, container = _asking(template.spec, request)
+    return [_resources_patch(f"{path}/spec/containers/{position}", container)]
 
 
 def _request(spec: _AdmittedPodSpec) -> Request | None:

@@ -35,7 +35,6 @@ CREATE TABLE source_position (
 );
 COMMENT ON TABLE source_position IS
     'Which numbered events of each agent''s spool were folded: resent ones count once.';
-
 COMMENT ON COLUMN source_position.ahead IS
     'While numbers are missing: what was folded ahead of them, so that they undo nothing newer.';
 
@@ -230,11 +229,16 @@ CREATE TABLE quota_usage (
     processes integer NOT NULL,
     at_ns bigint NOT NULL,
     enforced boolean NOT NULL,
+    launches bigint NOT NULL,
     seq bigint NOT NULL,
     PRIMARY KEY (pod_uid, container, device_id)
 );
 COMMENT ON TABLE quota_usage IS
     'What each container uses of each card by the interceptor''s word, or the driver''s.';
+COMMENT ON COLUMN quota_usage.enforced IS
+    'False: no interceptor holds these processes to a quota, or to more than the Pod was granted.';
+COMMENT ON COLUMN quota_usage.launches IS
+    'Kernels and graphs launched by the container, on all its cards: the same in the row of each.';
 
 CREATE TABLE benchmark (
     device_id text NOT NULL,

@@ -10,163 +10,43 @@ import contextlib
 import itertools
 import json
 import os
-import re
-import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import urllib.parse
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import nats
 import pytest
 import structlog
 
 from hcs_bus.envelope import Message
-from hcs_bus.events import Fact, FaultState
+from hcs_bus.events import (
+    TEXT_CHARACTERS_MAX,
+    FaultState,
+    Operator,
+    OperatorVerb,
+    PolicyDocument,
+)
 from hcs_bus.jetstream import JetStreamBus
-from hcs_bus.names import NodeName
+from hcs_bus.names import DeviceId, NodeName
 from hcs_bus.port import PublishAck
 from hcs_bus.spool import Spool
 from hcs_bus.spool_publisher import SpoolPublisher
-from hcs_bus.subjects import FACTS_STREAM
+from hcs_bus.subjects import CLUSTER_NODE, FACTS_STREAM
 from hcs_control.policy import EVIDENCE_CHARACTERS_MAX, load_policy
-from hcs_control.replay import compare, replay
+from hcs_control.replay import compare, refused_in, replay
 from hcs_control.store.postgres import PostgresStore
 from tests.support.backend import Backend
 from tests.support.facts import NODE, SECOND, START_NS, device, fault, fingerprint, heartbeat
 from tests.support.facts import message as message_of
+from tests.support.projecting import DEADLINE_S, HCS, POLICY, World, until
 
-HCS = Path(sys.executable).parent / "hcs"
-DEADLINE_S = 60.0
-POLL_S = 0.05
 HOUR_NS = 3_600 * SECOND
 HEADERS_BYTES = 100  # of a fact, a little more than they take
-POLICY = """
-version = "test-1"
-[[rule]]
-name = "nvidia"
-vendor = "nvidia"
-codes = ["79", "48"]
-release_after_s = 2
-"""
-
-
-class World:
-    """A bus, a database and a projector between them, as processes."""
-
-    def __init__(
-        self, backend: Backend, bus: JetStreamBus, store: PostgresStore, url: str, directory: Path
-    ) -> None:
-        self.backend = backend
-        self.bus = bus
-        self.store = store
-        self.url = url
-        self.projector: subprocess.Popen[bytes] | None = None
-        self._directory = directory
-        self._port = 0
-        self._numbers = iter(range(1, 1_000_000))
-
-    # --- The projector ----------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Start `hcs projector`; its log is added to."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        policy = self._directory / "policy.toml"
-        policy.write_text(POLICY)
-        words = ["projector", "--listen", f"127.0.0.1:{self._port}", "--policy", str(policy)]
-        urls = {"HCS_NATS_URL": self.backend.nats_url, "HCS_DATABASE_URL": self.url}
-        with (self._directory / "log").open("ab") as log:
-            self.projector = subprocess.Popen([HCS, *words], env=os.environ | urls, stderr=log)
-
-    def end(self) -> None:
-        """Stop it, if it runs."""
-        if self.projector is not None and self.projector.poll() is None:
-            self.projector.terminate()
-            self.projector.wait()
-
-    def log(self, event: str) -> list[dict[str, Any]]:
-        """Return what it said of one kind of event."""
-        lines = (self._directory / "log").read_text().splitlines()
-        said = [json.loads(line) for line in lines if line.startswith("{")]
-        return [one for one in said if one["event"] == event]
-
-    async def metric(self, name: str) -> float:
-        """Return a figure of `/metrics`."""
-        page = await asyncio.to_thread(self._get, "/metrics")
-        found = re.search(rf"^hcs_projector_{name} (\S+)$", page, re.MULTILINE)
-        assert found is not None, name
-        return float(found[1])
-
-    def _get(self, path: str) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
-            return str(answer.read().decode())
-
-    # --- The bus ----------------------------------------------------------------------------------
-
-    def message(self, fact: Fact, *, number: int | None = None, node: NodeName = NODE) -> Message:
-        """Return a fact of a node's agent; its events are numbered one by one unless told."""
-        n = next(self._numbers) if number is None else number
-        return message_of(fact, node=node, event_id=f"{node}/boot/{n}")
-
-    async def publish(self, *messages: Message) -> None:
-        """Publish, and wait until it is folded."""
-        results = await self.bus.publish_many(messages)
-        assert all(isinstance(result, PublishAck) for result in results)
-        await self.folded()
-
-    async def folded(self) -> None:
-        """Wait until everything on the bus is folded."""
-        end = (await self.bus.stream_state(FACTS_STREAM)).last_seq
-
-        async def reached() -> bool:
-            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                return bool(await self.scalar("SELECT stream_seq FROM projection_position") >= end)
-            return False
-
-        await until(reached, f"position {end}")
-
-    # --- The tables -------------------------------------------------------------------------------
-
-    async def sql(self, query: str) -> list[dict[str, Any]]:
-        """Return rows."""
-        connection = await asyncpg.connect(self.url.replace("+asyncpg", ""))
-        try:
-            return [dict(row) for row in await connection.fetch(query)]
-        finally:
-            await connection.close()
-
-    async def scalar(self, query: str) -> Any:
-        """Return the only column of the only row."""
-        [row] = await self.sql(query)
-        [value] = row.values()
-        return value
-
-    async def reasons(self) -> list[str]:
-        """Return why events were parked."""
-        return [row["reason"] for row in await self.sql("SELECT reason FROM parked_event")]
-
-    async def assert_goes_on(self) -> None:
-        """A fault that comes now isolates its card."""
-        await self.publish(self.message(fault("d1")))
-        isolated = "SELECT count(*) FROM isolation WHERE device_id = 'd1' AND released_seq IS NULL"
-        assert await self.scalar(isolated) == 1
-
-
-async def until(is_so: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Wait for something that will be so."""
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while not await is_so():
-                await asyncio.sleep(POLL_S)
-    except TimeoutError:
-        raise AssertionError(f"not within {DEADLINE_S:.0f} s: {what}") from None
 
 
 @pytest.fixture
@@ -193,8 +73,8 @@ def changed(sent: Message, old: bytes, new: bytes) -> Message:
 
 
 async def test_an_unknown_type_is_skipped_and_counted(world: World) -> None:
-    unknown = changed(world.message(heartbeat()), b"fact.heartbeat.v1", b"fact.pulse.v1")
-    await world.publish(unknown)
+    unknown = changed(world.message(heartbeat()), b"fact.heartbeat.", b"fact.pulse.")
+    await world.publish(msgspec.structs.replace(unknown, subject="hcs.fact.pulse.gpu-0"))
     assert await world.metric("unknown_total") == 1
     [said] = world.log("unknown_kind_skipped")
     assert said["detail"] == "type 'io.hcs.fact.pulse.v1' is not known to this release"
@@ -210,8 +90,24 @@ async def test_an_unknown_type_is_skipped_and_counted(world: World) -> None:
         (b'"vram_bytes":85899345920', b'"vram_bytes":-1', "Expected `int` >= 0"),
         (b'"hcsnode":"gpu-0"', b'"hcsnode":"gpu-9"', "under the subject of 'gpu-0'"),
         (b"gpu-0/boot/", b"gpu-9/boot/", "id 'gpu-9/boot/"),
+        (b"gpu-0/boot/", b"gpu-0/boot/1" + b"0" * 300, "n of at most 9223372036854775807"),
+        (b"fact.fingerprint.v1", b"fact.heartbeat.v1", "under the subject of 'fingerprint'"),
+        (b"fact.fingerprint.gpu-0", b"fact.fingerprint.gpu-9", "an event whose subject is"),
+        (b"A100 SXM4 80GB", b"A100" * 1_500, "Expected `str` of length <= 253"),
+        (b'"device_id":"d0"', b'"device_id":"%s"' % (b"d" * 6_000), "length <= 128"),
     ],
-    ids=["malformed JSON", "a unit", "negative memory", "another node", "another node's number"],
+    ids=[
+        "malformed JSON",
+        "a unit",
+        "negative memory",
+        "another node",
+        "another node's number",
+        "a number beyond all columns",
+        "another type",
+        "another subject",
+        "a model of 6,000 characters",
+        "a card of 6,000 characters",
+    ],
 )
 async def test_what_cannot_be_folded_is_parked_with_its_reason(
     world: World, old: bytes, new: bytes, reason: str
@@ -227,6 +123,132 @@ async def test_what_cannot_be_folded_is_parked_with_its_reason(
     assert [row["reason"] for row in shown] == [parked]
     assert await world.scalar("SELECT count(*) FROM device WHERE present") == 2
     await world.assert_goes_on()
+
+
+async def test_who_may_say_that_it_lives_may_not_release_a_card_of_another_node(
+    world: World,
+) -> None:
+    node = NodeName("gpu-1")
+    await world.publish(world.message(fault("d0")))
+    word = Operator(
+        at_ns=START_NS,
+        verb=OperatorVerb.RELEASE,
+        node=NODE,
+        device_id=DeviceId("d0"),
+        who="nobody",
+        why="to be believed",
+    )
+    forged = changed(
+        world.message(word, node=node), b"hcs.fact.operator.gpu-1", b"hcs.fact.heartbeat.gpu-1"
+    )
+    forged = msgspec.structs.replace(forged, subject="hcs.fact.heartbeat.gpu-1")
+    await world.publish(forged, world.message(word, node=node))
+    assert sorted(await world.reasons()) == [
+        "io.hcs.fact.operator.v1: speaks of node 'gpu-0', its envelope of 'gpu-1'",
+        "type 'io.hcs.fact.operator.v1' was published under the subject of 'heartbeat'",
+    ]
+    assert await world.scalar("SELECT count(*) FROM isolation WHERE released_seq IS NULL") == 1
+    await world.assert_goes_on()
+
+
+async def test_what_comes_under_a_subject_that_is_none_is_parked(world: World) -> None:
+    subjects = [
+        b"hcs.fact.fault",
+        b"hcs.fact.fault.gpu-0.a.b",
+        b"hcs.fact.fault.gpu-0.a\0b",
+        "hcs.fact.fault.gpu-0.中".encode(),
+        b"hcs.fact.fault.gpu-0.\xff\xfe",
+    ]
+    for subject in subjects:
+        await publish_raw(world, subject, world.message(fault("d0")).payload)
+    await world.folded()
+    parked = await world.sql("SELECT subject, reason FROM parked_event ORDER BY stream_seq")
+    assert [row["subject"] for row in parked[:4]] == [
+        "hcs.fact.fault",
+        "hcs.fact.fault.gpu-0.a.b",
+        "hcs.fact.fault.gpu-0.a\\x00b",
+        "hcs.fact.fault.gpu-0.中",
+    ]
+    assert len(parked) == len(subjects)
+    assert await world.scalar("SELECT count(*) FROM isolation") == 0
+    await world.assert_goes_on()
+
+
+async def publish_raw(world: World, subject: bytes, payload: bytes) -> None:
+    """Publish under a subject that no client library lets through."""
+    url = urllib.parse.urlsplit(world.backend.nats_url)
+    before = (await world.bus.stream_state(FACTS_STREAM)).last_seq
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    await reader.readline()
+    who = {"user": url.username, "pass": url.password, "verbose": False}
+    writer.write(b"CONNECT %s\r\n" % json.dumps(who).encode())
+    writer.write(b"PUB %s %d\r\n%s\r\nPING\r\n" % (subject, len(payload), payload))
+    assert await reader.readline() == b"PONG\r\n"
+    writer.close()
+
+    async def stored() -> bool:
+        return (await world.bus.stream_state(FACTS_STREAM)).last_seq > before
+
+    await until(stored, "the stream has it")
+
+
+async def test_a_fault_ahead_of_its_card_is_parked_and_isolates_when_it_is_told_again(
+    world: World,
+) -> None:
+    node = NodeName("gpu-1")
+    await world.publish(
+        world.message(fault("e0"), node=node),
+        world.message(fingerprint(device("e0")), node=node),
+    )
+    assert await world.reasons() == [
+        "fault on device 'e0' from node gpu-1: no node has that device"
+    ]
+    assert await world.scalar("SELECT health FROM device WHERE device_id = 'e0'") == "healthy"
+    await world.publish(world.message(fault("e0"), node=node))
+    assert await world.scalar("SELECT health FROM device WHERE device_id = 'e0'") == "isolated"
+    await world.assert_goes_on()
+
+
+async def test_a_policy_that_would_never_release_stays_out_of_force(world: World) -> None:
+    document = POLICY.replace("test-1", "test-2").replace("_s = 2", "_s = inf")
+    assert "inf" in document
+    word = PolicyDocument(
+        at_ns=START_NS, version="test-2", document=document, who="nobody", why="to wait long"
+    )
+    await world.publish(
+        message_of(word, node=CLUSTER_NODE, event_id="operator/1"),
+        world.message(fault("d0")),
+        world.message(fault("d0", state=FaultState.CLEARED)),
+    )
+    [reason] = await world.reasons()
+    assert "release_after_s" in reason
+
+    async def released() -> bool:
+        return bool(await world.scalar("SELECT released_seq IS NOT NULL FROM isolation"))
+
+    await until(released, "the card is released")
+    await world.assert_goes_on()
+
+
+async def test_an_event_whose_rows_the_database_refuses_is_parked_and_holds_up_no_other(
+    world: World,
+) -> None:
+    # As if the fold made a row that breaks a rule of the tables, which it never should.
+    await world.sql("ALTER TABLE node ADD CONSTRAINT unlucky CHECK (heartbeat_at_ns <> 13)")
+    node = NodeName("gpu-1")
+    before, culprit, behind = (
+        world.message(fault("d0", "48")),
+        world.message(heartbeat(at_ns=13), node=node),
+        world.message(fault("d0", "79")),
+    )
+    await world.publish(before, culprit, behind)
+    [reason] = await world.reasons()
+    assert reason.startswith("refused by the store: ") and '"unlucky"' in reason
+    assert world.log("batch_refused")
+    assert await world.scalar("SELECT active_codes FROM isolation") == ["48", "79"]
+    assert world.projector is not None and world.projector.poll() is None
+    await world.assert_goes_on()
+    await assert_replay_equal(world)
 
 
 def hcs_parked(database_url: str) -> list[dict[str, Any]]:
@@ -312,7 +334,8 @@ async def test_a_fault_as_large_as_the_bus_allows_isolates_with_its_words_cut(
     room = 1024**2 - len(world.message(endless, number=2).payload) - HEADERS_BYTES
     filled = changed(world.message(endless), b'"detail":""', b'"detail":"%s"' % (b"x" * room))
     await world.publish(filled)
-    assert await world.scalar("SELECT length(detail) FROM fault_episode") == room
+    kept = await world.scalar("SELECT length(detail) FROM fault_episode")
+    assert kept == TEXT_CHARACTERS_MAX
     assert await world.scalar("SELECT length(evidence) FROM isolation") == EVIDENCE_CHARACTERS_MAX
 
     async def published() -> bool:
@@ -370,8 +393,11 @@ async def assert_replay_equal(world: World) -> None:
     """The tables follow from the log."""
     world.end()
     held = await world.store.contents()
-    policy = load_policy(world._directory / "policy.toml")
-    verdict = compare(held, await replay(world.bus, policy, held.position, progress=lambda _: None))
+    policy = load_policy(world.policy_path)
+    replayed = await replay(
+        world.bus, policy, held.position, progress=lambda _: None, refused=refused_in(held)
+    )
+    verdict = compare(held, replayed)
     assert verdict.differing == 0, verdict.examples
 
 

@@ -311,6 +311,69 @@ async def test_of_headers_only_the_servers_own_words_are_read(bus: JetStreamBus)
         await client.request("nobody")
 
 
+async def publish_as_it_is(backend: Backend, subject: bytes, headers: bytes) -> None:
+    """Publish bytes that no client of ours would, and wait until the server has taken them."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", backend.ports["nats"])
+    password = backend.passwords["control"].encode()
+    options = b'"verbose":false,"pedantic":false,"headers":true'
+    writer.write(b'CONNECT {"user":"control","pass":"%s",%s}\r\n' % (password, options))
+    sizes = b"%d %d" % (len(headers), len(headers) + 2)
+    writer.write(b"HPUB %s %s\r\n%s{}\r\nPING\r\n" % (subject, sizes, headers))
+    await reader.readline()  # what the server says of itself
+    assert await reader.readline() == b"PONG\r\n"
+    writer.close()
+    await writer.wait_closed()
+
+
+NO_HEADERS = b"NATS/1.0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("token", "shown"),
+    [
+        (b"\xff\xfe", "\\xff\\xfe"),
+        (b"a\x0bb", "a\x0bb"),
+        (b"a\x0cb", "a\x0cb"),
+        (b"a\x00b", "a\x00b"),
+        ("中".encode(), "中"),
+        (b"l" * 4_000, "l" * 4_000),  # with what a delivery adds, longer than a line may be
+    ],
+    ids=["no UTF-8", "a vertical tab", "a form feed", "NUL", "Chinese", "endless"],
+)
+async def test_a_reader_gets_over_any_subject_that_the_server_takes(
+    bus: JetStreamBus, backend: Backend, token: bytes, shown: str
+) -> None:
+    await publish_as_it_is(backend, b"hcs.fact.fault.gpu-0." + token, NO_HEADERS)
+    positions(await bus.publish_many([message(heartbeat())]))
+    records = await fetch_all(bus, 2)
+    assert [record.subject for record in records] == [
+        f"hcs.fact.fault.gpu-0.{shown}",
+        "hcs.fact.heartbeat.gpu-0",
+    ]
+    assert records[0].payload == b"{}"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"NATS/1.0",
+        b"\r\n\r\n",
+        b"NATS/1.0 \xff\xfe\r\n\r\n",
+        b"NATS/1.0 409 Consumer Deleted\r\n\r\n",
+        b"NATS/1.0 100 Idle Heartbeat\r\n\r\n",
+    ],
+)
+async def test_a_reader_gets_over_any_headers_that_the_server_takes(
+    bus: JetStreamBus, backend: Backend, headers: bytes
+) -> None:
+    await publish_as_it_is(backend, b"hcs.fact.heartbeat.gpu-0", headers)
+    positions(await bus.publish_many([message(heartbeat())]))
+    with capture_logs() as logs:
+        records = await fetch_all(bus, 2)
+    assert [(record.seq, record.payload == b"{}") for record in records] == [(1, True), (2, False)]
+    assert logs == []  # in one go: no word of a publisher's is taken for the server's
+
+
 async def test_no_server_is_said_so_and_not_waited_for() -> None:
     with pytest.raises(TransientError):
         await jetstream.connect("nats://127.0.0.1:1", name="test")

@@ -8,6 +8,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from hcs_bus import jetstream
+from hcs_bus.names import Severity
 from hcs_edge.local.cluster import Part
 from tests.support.local_cluster import LocalCluster, running_cluster
 
@@ -58,7 +59,12 @@ async def _refusal_to_listen(url: str, subject: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "subject", ["hcs.fact.heartbeat.a100-0", "hcs.fact.fault.a100-0.fatal", "hcs.fact.quota.a100-0"]
+    "subject",
+    [
+        "hcs.fact.heartbeat.a100-0",
+        "hcs.fact.quota.a100-0",
+        *(f"hcs.fact.fault.a100-0.{severity}" for severity in Severity),
+    ],
 )
 async def test_an_agent_may_publish_the_facts_of_its_own_node(
     bus_only: LocalCluster, subject: str
@@ -72,6 +78,9 @@ async def test_an_agent_may_publish_the_facts_of_its_own_node(
     [
         "hcs.fact.heartbeat.a800-0",
         "hcs.fact.fault.a800-0.fatal",
+        "hcs.fact.fault.a100-0",
+        "hcs.fact.fault.a100-0.dire",
+        "hcs.fact.operator.a100-0",
         "hcs.fact.allocation.a100-0",
         "hcs.decision.isolate.a100-0",
         "$JS.API.STREAM.DELETE.HCS_FACTS",

@@ -27,6 +27,7 @@ async def test_killed_at_random_under_load_nothing_is_lost_and_nothing_counts_tw
     assert found.events > 1_000
     assert found.resent > 0
     assert found.decisions > 0
+    assert found.pushed_due > 0
 
 
 @pytest.mark.parametrize("setting", ["fsync", "synchronous_commit", "full_page_writes"])

@@ -252,7 +252,7 @@ async def test_a_file_that_is_no_policy_is_not_published(
 
 
 async def test_top_shows_each_container_beside_its_quota(people: People, bus: JetStreamBus) -> None:
-    used = msgspec.structs.replace(quota("d0", used_gib=3), refusals=2)
+    used = msgspec.structs.replace(quota("d0", used_gib=3, launches=86_400), refusals=2)
     await bus.publish_many(
         [message(allocation(AllocationState.RESERVED, ("d0", 16, 100))), message(used)]
     )
@@ -263,6 +263,7 @@ async def test_top_shows_each_container_beside_its_quota(people: People, bus: Je
     assert (row["namespace"], row["pod_name"], row["container"]) == ("default", "pod-1", "main")
     assert (row["node_name"], row["device_index"], row["device_id"]) == ("gpu-0", 0, "d0")
     assert (row["used_bytes"], row["quota_bytes"], row["refusals"]) == (3 << 30, 16 << 30, 2)
+    assert row["launches"] == 86_400
     shown = await people.hcs("top")
     [line] = [line for line in shown.stdout.splitlines() if "pod-1" in line]
     cells = [cell.strip() for cell in line.strip("│").split("│")]
@@ -277,6 +278,7 @@ async def test_top_shows_each_container_beside_its_quota(people: People, bus: Je
         "16",
         "3",
         "2",
+        "86400",
     ]
 
 

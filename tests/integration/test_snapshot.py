@@ -24,6 +24,7 @@ from tests.support.store_contract import contents_of, full_folding, in_order
 
 FACTS_COUNT = 1_500
 DEADLINE_S = 60
+DATABASE_AWAY = "postgresql+asyncpg://hcs@127.0.0.1:1/hcs"  # a port that no server may have
 TABLE_ORDER = "SELECT relname FROM pg_stat_user_tables WHERE relname <> 'alembic_version'"
 
 
@@ -138,6 +139,15 @@ async def test_from_the_start_or_from_a_snapshot_a_replay_gives_the_tables(
     ]
     assert [done.returncode for done in verdicts] == [0, 0], verdicts
     assert verdicts[0].stdout == verdicts[1].stdout
+    # Not to be compared, it is folded all the same, without a look at the tables.
+    position = json.loads(verdicts[0].stdout)["position"]
+    folded = await hcs(backend, DATABASE_AWAY, "replay", "--output", "json")
+    assert folded.returncode == 0, folded.stderr
+    outcome = json.loads(folded.stdout)
+    assert outcome["position"] == (await bus.stream_state(FACTS_STREAM)).last_seq >= position
+    assert outcome["rows"]["device"] == 8 and outcome["decisions"] > 0 and outcome["parked"] > 0
+    said = await hcs(backend, DATABASE_AWAY, "replay")
+    assert f" as of {outcome['position']}; rows: " in said.stdout and " 8 device" in said.stdout
     # And it looks: a row that somebody changed is found either way.
     engine = create_async_engine(database_url)
     async with engine.begin() as connection:

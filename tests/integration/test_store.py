@@ -1,6 +1,8 @@
 """The store adapter against a real PostgreSQL, and the schema that the migrations make."""
 
 import datetime
+import random
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -9,10 +11,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from hcs_bus.events import AllocationState
-from hcs_bus.names import NodeName
+from hcs_bus.names import NodeName, StreamSeq
 from hcs_control.policy import Policy, Rule, load_policy
+from hcs_control.rows import AnyRow, SourcePositionRow
 from hcs_control.store.migrate import migrate
-from hcs_control.store.port import StoreUnavailableError
+from hcs_control.store.port import (
+    Batch,
+    ParkedEvent,
+    StoreRefusedError,
+    StoreUnavailableError,
+    change_key,
+)
 from hcs_control.store.postgres import PostgresStore, connect
 from hcs_control.store.readmodel import inventory_at
 from hcs_control.store.tables import METADATA
@@ -20,6 +29,7 @@ from tests.support.backend import Backend
 from tests.support.commands import hcs
 from tests.support.facts import (
     GIB,
+    NODE,
     SECOND,
     START_NS,
     allocation,
@@ -30,6 +40,10 @@ from tests.support.facts import (
 )
 from tests.support.folding import Folding
 from tests.support.store_contract import StoreContract, same_fleet
+
+# What an index finds hardest: characters of four bytes that no compression makes shorter.
+HARD_TEXT = "".join(random.Random(1).choices([chr(0x20000 + n) for n in range(20_000)], k=2_000))
+LONGEST_NAME = HARD_TEXT[:253]
 
 
 class TestPostgresStore(StoreContract):
@@ -95,7 +109,7 @@ async def test_the_database_itself_refuses_an_overcommitted_card(database_url: s
 
 async def test_every_value_that_an_event_may_hold_can_be_kept(store: PostgresStore) -> None:
     extreme = msgspec.structs.replace(
-        device("d" * 128, model="𝔪'\";--\\", links=(link("e" * 128, lanes=2**31 - 1),)),
+        device("d" * 128, model=LONGEST_NAME, links=(link("e" * 128, lanes=2**31 - 1),)),
         vram_bytes=2**63 - 1,
         fp16_gflops=2**63 - 1,
         fp32_gflops=0,
@@ -103,7 +117,7 @@ async def test_every_value_that_an_event_may_hold_can_be_kept(store: PostgresSto
         numa_node=-1,
         memory_bandwidth_gbytes_s=1e308,
         pci_address="",
-        driver_version="x" * 100_000,
+        driver_version="𝔪'\";--\\",
     )
     folding = Folding(load_policy())
     folding.add(fingerprint(extreme, at_ns=2**63 - 1), node=NodeName("n" * 253))
@@ -114,6 +128,70 @@ async def test_every_value_that_an_event_may_hold_can_be_kept(store: PostgresSto
     folding.add(sent, node=NodeName("n" * 253))
     await store.commit(folding.batch())
     assert same_fleet((await store.load()).fleet, folding.fleet)
+
+
+def heartbeats(*, last_n: int = 1, incarnation: str = "boot") -> Batch:
+    """Return a batch with the position of one source."""
+    row = SourcePositionRow(
+        seq=StreamSeq(1), node_name=NODE, incarnation=incarnation, last_n=last_n
+    )
+    return batch_of(row)
+
+
+def batch_of(*rows: AnyRow, parked: Sequence[ParkedEvent] = ()) -> Batch:
+    """Return a first batch."""
+    return Batch(
+        position_from=StreamSeq(0),
+        position_to=StreamSeq(1),
+        changes={change_key(row): row for row in rows},
+        decisions=[],
+        parked=list(parked),
+    )
+
+
+def parked_event(subject: str) -> ParkedEvent:
+    """Return an event that was parked."""
+    return ParkedEvent(stream_seq=StreamSeq(1), subject=subject, reason="why", payload=b"{}")
+
+
+@pytest.mark.parametrize(
+    ("batch", "reason"),
+    [
+        (heartbeats(incarnation=HARD_TEXT), "index row size"),
+        (heartbeats(last_n=2**64), "out of range"),
+        (heartbeats(incarnation="a\0b"), "unsupported Unicode escape"),
+        (batch_of(parked=[parked_event("hcs.fact.fault.gpu-0.\0")]), "invalid byte sequence"),
+        (batch_of(parked=[parked_event("hcs.fact.fault.gpu-0.\udcff")]), "surrogates"),
+        (batch_of(parked=[parked_event("s"), parked_event("s")]), "duplicate key"),
+    ],
+    ids=["an index entry", "a number", "a NUL", "a NUL as bytes", "no Unicode", "a key twice"],
+)
+async def test_rows_that_can_never_be_written_are_refused_in_a_few_words(
+    store: PostgresStore, batch: Batch, reason: str
+) -> None:
+    with pytest.raises(StoreRefusedError, match=reason) as refused:
+        await store.commit(batch)
+    assert len(str(refused.value)) < 500
+    assert "INSERT" not in str(refused.value)
+    await store.commit(heartbeats())
+    assert (await store.load()).position == 1
+
+
+async def test_a_server_that_cannot_now_is_unavailable_in_a_few_words(
+    store: PostgresStore, database_url: str
+) -> None:
+    engine = create_async_engine(database_url)
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE source_position RENAME TO elsewhere"))
+    with pytest.raises(StoreUnavailableError, match='"source_position" does not exist') as said:
+        await store.commit(heartbeats())
+    assert len(str(said.value)) < 500
+    assert "INSERT" not in str(said.value)
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE elsewhere RENAME TO source_position"))
+    await engine.dispose()
+    await store.commit(heartbeats())
+    assert (await store.load()).position == 1
 
 
 async def test_inventory_at_answers_as_of_any_time(store: PostgresStore, database_url: str) -> None:

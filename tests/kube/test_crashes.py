@@ -93,6 +93,6 @@ def test_a_fault_raised_while_the_bus_is_dead_arrives_when_it_is_back(
 
 
 def test_after_all_of_this_the_log_folds_to_the_very_tables(workloads: Workloads) -> None:
-    verdict = json.loads(workloads.hcs("replay", "--output", "json"))
+    verdict = json.loads(workloads.hcs("replay", "--verify", "--output", "json"))
     assert verdict["differing"] == 0, verdict["examples"]
     assert verdict["compared"] > 100

@@ -99,6 +99,20 @@ def test_a_deployment_with_requests_alone_gets_its_pods_placed(workloads: Worklo
     eventually(lambda: len(workloads.sql("SELECT 1 FROM allocation WHERE state = 'bound'")) == 3)
 
 
+def test_a_cron_job_with_requests_alone_gets_its_pod_placed(workloads: Workloads) -> None:
+    template = {"spec": pod("unused")["spec"] | {"restartPolicy": "Never"}}
+    cron_job = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "nightly"},
+        "spec": {"schedule": "0 0 31 2 *", "jobTemplate": {"spec": {"template": template}}},
+    }
+    workloads.create(cron_job)  # its day never comes: the Job is made by hand
+    workloads.cluster.kubectl("create", "job", "tonight", "--from=cronjob/nightly")
+    eventually(lambda: len(workloads.sql("SELECT 1 FROM allocation WHERE state = 'bound'")) == 1)
+    workloads.cluster.kubectl("delete", "cronjob", "nightly", "--cascade=foreground")
+
+
 @pytest.mark.parametrize(
     ("amount", "complaint"),
     [("1.5", "'1500m' is not whole"), ("-1", "'-1' must be greater than zero")],
@@ -164,11 +178,30 @@ def refusal(workloads: Workloads, manifest: Json) -> str:
     raise AssertionError("it was accepted")
 
 
-def test_a_caller_without_our_certificate_gets_no_verb(workloads: Workloads) -> None:
+def verb_status(workloads: Workloads, certificate: str | None) -> int:
+    """Return what the extender answers to an empty bind of somebody with a certificate."""
+    pki = Pki(workloads.cluster.home.pki)
+    context = ssl.create_default_context(cafile=str(pki.certificate(CLUSTER_CA)))
+    if certificate is not None:
+        context.load_cert_chain(pki.certificate(certificate), pki.key(certificate))
     port = workloads.cluster.connection.ports["extender"]
-    authority = Pki(workloads.cluster.home.pki).certificate(CLUSTER_CA)
-    context = ssl.create_default_context(cafile=str(authority))
     caller = http.client.HTTPSConnection("127.0.0.1", port, context=context)
     caller.request("POST", "/bind", body="{}")
-    assert caller.getresponse().status == http.HTTPStatus.UNAUTHORIZED
+    status = caller.getresponse().status
     caller.close()
+    return status
+
+
+@pytest.mark.parametrize(
+    ("certificate", "status"),
+    [
+        (None, http.HTTPStatus.UNAUTHORIZED),
+        ("kwok", http.HTTPStatus.FORBIDDEN),
+        ("admin", http.HTTPStatus.FORBIDDEN),
+        ("scheduler-to-extender", http.HTTPStatus.BAD_REQUEST),  # heard, but says nothing
+    ],
+)
+def test_the_verbs_are_the_schedulers_alone(
+    workloads: Workloads, certificate: str | None, status: int
+) -> None:
+    assert verb_status(workloads, certificate) == status

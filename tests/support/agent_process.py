@@ -2,23 +2,38 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
+
+from hcs_agents.counters import Growth
 from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.envelope import Envelope, decode_envelope, decode_fact
-from hcs_bus.events import Fact
+from hcs_bus.events import (
+    DetectorState,
+    DeviceSample,
+    Fact,
+    Fault,
+    Fingerprint,
+    Link,
+    Samples,
+)
 from hcs_bus.jetstream import JetStreamBus
-from hcs_bus.names import StreamSeq
+from hcs_bus.names import DeviceId, StreamSeq, Vendor
+from hcs_bus.port import Follower
 from hcs_bus.subjects import FACTS_STREAM
 from tests.support.simulated import CHECKOUT, environment
 
 START = StreamSeq(0)
 COMMAND = "from hcs_edge.cli.main import main; main()"
+PATIENCE_S = 30.0
 
 
 def free_port() -> int:
@@ -47,6 +62,12 @@ class AgentProcess:
                     await self.get("/readyz")
                     return
                 await asyncio.sleep(0.05)
+
+    async def end(self) -> None:
+        """Tell it to end, and wait until it has: everything that it had to say is on the bus."""
+        self.process.send_signal(signal.SIGTERM)
+        await self.process.communicate()
+        assert self.process.returncode == 0
 
     def _get(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
@@ -96,3 +117,78 @@ async def read_until(
                 seen.append((envelope, decode_fact(envelope)))
     await follower.close()
     return seen, after
+
+
+class Listener:
+    """All that agents have put on an empty bus so far, and what it comes to; tasks may share it."""
+
+    def __init__(self, bus: JetStreamBus, follower: Follower) -> None:
+        self._bus = bus
+        self._follower = follower
+        self._seq = START
+        self._turn = asyncio.Lock()
+        self.facts: list[Fact] = []
+        self.faults: list[Fault] = []
+        self.fingerprint: Fingerprint | None = None  # the newest
+        self.samples: dict[DeviceId, DeviceSample] = {}  # the newest, without what has grown
+        self.samples_told: Counter[DeviceId] = Counter()
+        self.grown: dict[DeviceId, Growth] = {}  # all of it
+
+    async def until(self, is_so: Callable[[], bool], what: str) -> None:
+        """Listen until something is so."""
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not is_so():
+                    async with self._turn:
+                        if not is_so():  # nor has it become so while another task listened
+                            await self._listen()
+        except TimeoutError:
+            told = [(f.device_id, f.code, str(f.state)) for f in self.faults]
+            raise AssertionError(f"never: {what}; faults: {told}") from None
+
+    async def to_the_end(self) -> None:
+        """Listen until everything was heard that is on the bus now."""
+        end = (await self._bus.stream_state(FACTS_STREAM)).last_seq
+        await self.until(lambda: self._seq >= end, f"position {end}")
+
+    def devices(self) -> dict[DeviceId, tuple[Link, ...]]:
+        """Return the cards of the newest fingerprint and what they are linked with."""
+        found = () if self.fingerprint is None else self.fingerprint.devices
+        return {device.device_id: device.links for device in found}
+
+    def states(self) -> dict[Vendor, DetectorState]:
+        """Return how the vendors' libraries are, by the newest fingerprint."""
+        found = () if self.fingerprint is None else self.fingerprint.detectors
+        return {report.vendor: report.state for report in found}
+
+    async def _listen(self) -> None:
+        for record in await self._follower.fetch(limit=100, timeout_s=1):
+            self._seq = record.seq
+            fact = decode_fact(decode_envelope(record.payload))
+            self.facts.append(fact)
+            match fact:
+                case Fault():
+                    self.faults.append(fact)
+                case Fingerprint():
+                    self.fingerprint = fact
+                case Samples():
+                    for sample in fact.devices:
+                        self._note(sample)
+
+    def _note(self, sample: DeviceSample) -> None:
+        card = sample.device_id
+        growth = Growth(**{name: getattr(sample, name) for name in Growth.__struct_fields__})
+        nothing = msgspec.structs.asdict(Growth())
+        self.grown[card] = self.grown.get(card, Growth()) + growth
+        self.samples[card] = msgspec.structs.replace(sample, **nothing)
+        self.samples_told[card] += 1
+
+
+@contextlib.asynccontextmanager
+async def listening(bus: JetStreamBus) -> AsyncIterator[Listener]:
+    """Listen for the length of the block."""
+    follower = await bus.follow(FACTS_STREAM, after=START)
+    try:
+        yield Listener(bus, follower)
+    finally:
+        await follower.close()

@@ -1,7 +1,9 @@
 """Whether everything that agents said was counted, and once: told by books that are kept apart.
 
 The spools number what they are given; the log, read here as plain JSON, holds what arrived; the
-projection keeps which numbers of which source were folded, and sums to which each sample adds. A
+projection keeps which numbers of which source were folded, and sums to which each sample adds. What
+was given to the agents beside, their drivers know: faults that are pushed, each with a code of its
+own, of which some may be known to nobody (see `crashes`), and none may be told twice. A
 replay says whether the tables follow from the log, and HCS_DECISIONS whether each decision of the
 outbox was published, and once.
 """
@@ -37,6 +39,13 @@ class SpoolBook(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int
 
 
+class Pushed(msgspec.Struct, frozen=True, kw_only=True):
+    """Faults that a driver told of once, by their codes."""
+
+    codes: list[str]
+    due: set[str]  # those that must have been told
+
+
 class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """What is left after the kills."""
 
@@ -44,6 +53,9 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     events: int  # that the spools numbered
     resent: int  # records of the log that repeat one before
     decisions: int
+    pushed: int  # faults that the driver told of once
+    pushed_due: int  # those of them that must have been told
+    pushed_unknown: int  # those that nobody was told of, and had not to be
     lost: int
     twice: int
     replay_equal: bool
@@ -56,6 +68,7 @@ class _Log:
     def __init__(self, records: list[Record]) -> None:
         self.numbers: dict[tuple[str, str], set[int]] = {}
         self.errors: Counter[str] = Counter()
+        self.raised: Counter[str] = Counter()  # faults, by code
         self.resent = 0
         for record in records:
             event = json.loads(record.payload)
@@ -67,6 +80,8 @@ class _Log:
                 self.resent += 1
                 continue
             seen.add(int(number))
+            if event["type"] == "io.hcs.fact.fault.v1" and event["data"]["state"] == "raised":
+                self.raised[event["data"]["code"]] += 1
             if event["type"] == "io.hcs.fact.samples.v1":
                 for sample in event["data"]["devices"]:
                     self.errors[sample["device_id"]] += sample.get("ecc_corrected", 0)
@@ -90,6 +105,7 @@ async def audit(
     bus: JetStreamBus,
     store: PostgresStore,
     spools: Mapping[NodeName, SpoolBook],
+    pushed: Pushed,
     *,
     kills: dict[str, int],
 ) -> Audit:
@@ -101,6 +117,7 @@ async def audit(
     for what, expected, found in [
         *_numbers(spools, log, held),
         *_errors(log, held),
+        *_pushed(log, pushed),
         *await _decisions(bus, held),
     ]:
         lost += max(0, expected - found)
@@ -115,6 +132,11 @@ async def audit(
         events=sum(spool.numbered for spool in spools.values()),
         resent=log.resent,
         decisions=len(held.decisions),
+        pushed=len(pushed.codes),
+        pushed_due=len(pushed.due.intersection(pushed.codes)),
+        pushed_unknown=sum(
+            code not in pushed.due and not log.raised[code] for code in pushed.codes
+        ),
         lost=lost,
         twice=twice,
         replay_equal=verdict.differing == 0,
@@ -157,6 +179,15 @@ def _errors(log: _Log, held: Contents) -> list[tuple[str, int, int]]:
     return [
         (f"corrected errors of {card}", log.errors[card], counted.get(card, 0))
         for card in sorted(log.errors.keys() | counted.keys())
+    ]
+
+
+def _pushed(log: _Log, pushed: Pushed) -> list[tuple[str, int, int]]:
+    """Return what must be in the log of each: itself, or nothing if that is what there is."""
+    told = log.raised
+    return [
+        (f"Xid {code}", 1 if code in pushed.due else min(1, told[code]), told[code])
+        for code in pushed.codes
     ]
 
 

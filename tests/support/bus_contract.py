@@ -9,7 +9,7 @@ from hcs_bus.envelope import Message
 from hcs_bus.errors import BusError, ConflictError, TransientError
 from hcs_bus.events import AllocationState
 from hcs_bus.names import NodeName, StreamSeq
-from hcs_bus.port import Bus, PublishAck, PublishRefused, PublishResult, Record
+from hcs_bus.port import FETCH_BYTES_MAX, Bus, PublishAck, PublishRefused, PublishResult, Record
 from hcs_bus.subjects import ALLOCATION_SUBJECTS, FACTS_STREAM
 from tests.support.facts import allocation, heartbeat, message
 
@@ -178,6 +178,18 @@ class BusContract:
             assert len(records) == count
             seqs += [record.seq for record in records]
         assert seqs == list(range(1, 3 * MANY + 1))
+        await follower.close()
+
+    async def test_a_fetch_returns_no_more_bytes_than_memory_is_for(self, bus: Bus) -> None:
+        large = b"x" * (FETCH_BYTES_MAX // 10)
+        for n in range(25):
+            sent = message(heartbeat(at_ns=n))
+            positions(
+                await bus.publish_many([Message(subject=sent.subject, id=sent.id, payload=large)])
+            )
+        follower = await bus.follow(FACTS_STREAM, after=StreamSeq(0))
+        counts = [len(await follower.fetch(limit=1_000, timeout_s=DEADLINE_S)) for _ in range(3)]
+        assert counts == [11, 11, 3]
         await follower.close()
 
     async def test_a_cancelled_fetch_has_taken_nothing(self, bus: Bus) -> None:

@@ -3,10 +3,17 @@
 Writers (`spool_writer`), a real agent on a simulated node, two projectors that fence each other,
 nats-server and PostgreSQL are killed and started again. Then the writers bring their spools to the
 bus, the projectors fold all of it, and the books are audited (`audit`).
+
+The agent's cards fail in two ways: with a code that their driver lists for as long as it is in
+force, and with Xids, which NVIDIA's driver gives once to whoever listens, here each with a number
+of its own. One that the agent has stored, as it says in its log, and one that came to an agent
+which listened and was not the next to be killed, must be on the bus, and once. Any other may be
+known to nobody: it came while no agent listened, or to one that was killed before it stored it.
 """
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import signal
@@ -18,6 +25,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -30,19 +38,22 @@ from hcs_bus.subjects import FACTS_STREAM
 from hcs_control.store import postgres
 from hcs_edge.local import process
 from hcs_edge.local.errors import LocalClusterError
-from tests.support.audit import Audit, audit, spool_of
+from tests.support.audit import Audit, Pushed, audit, spool_of
 from tests.support.backend import Backend
 from tests.support.simulated import CHECKOUT, build_libraries, environment
 
-AGENT_NODE = NodeName("ascend-0")
-AGENT_CARDS = 4  # that fail now and then
+AGENT_NODE = NodeName("mixed-0")
+AGENT_CARDS = (2, 3)  # Huawei's, that fail now and then
 AGENT_CODE = "80E18402"  # the driver keeps a list of these, so one in force survives the agent
+XID_CARD = 0  # NVIDIA's
+XID_FIRST = 10_000  # beyond those that mean something: the driver only tells that they happened
 WRITER_NODES = tuple(NodeName(f"writer-{number}") for number in range(3))
 EVENTS_PER_S = 100.0  # of each writer
 PROJECTORS = 2
 SERVERS = ("nats", "postgres")
 VICTIMS = ("writer", "agent", "projector", *SERVERS)
 PAUSE_S_MAX = 0.8  # between two kills
+HEAD_START_S_MAX = 0.4  # of an Xid before a kill: an agent may just have stored it, or not
 DOWN_S_MAX = 0.4  # between a kill and the start of the next one
 DEADLINE_S = 60.0
 POLL_S = 0.05
@@ -56,11 +67,13 @@ class Program:
         self._argv = argv
         self._env = env
         self._log = log
+        self._log_from = 0  # where its words since the last start begin
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; its words go to a file."""
         with self._log.open("ab") as log:
+            self._log_from = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
                 self._argv,
                 env=self._env,
@@ -87,6 +100,16 @@ class Program:
             code = None
         assert code == 0, f"{self._argv[-1]} ended with {code}: {self._last_words()}"
 
+    def words(self, *, since_start: bool) -> list[dict[str, Any]]:
+        """Return what it has logged, but for words in the middle of which it was killed."""
+        words: list[dict[str, Any]] = []
+        with self._log.open("rb") as log:
+            log.seek(self._log_from if since_start else 0)
+            for line in log:
+                with contextlib.suppress(json.JSONDecodeError):
+                    words.append(json.loads(line))
+        return words
+
     def abandon(self) -> None:
         """Kill it whatever its state."""
         with contextlib.suppress(AssertionError):
@@ -107,6 +130,8 @@ class Crashes:
         self._root = root
         self._choose = choose
         self._kills: Counter[str] = Counter()
+        self._pushed: list[str] = []  # Xids
+        self._due: set[str] = set()  # those that must be told
         self._scenario = ScenarioFile(root / f"{AGENT_NODE}.ini")
         self._scenario.write(next(one for one in default_fleet() if one.node == AGENT_NODE))
         self._writers = {node: self._writer(node) for node in WRITER_NODES}
@@ -123,7 +148,11 @@ class Crashes:
             for _ in range(kills):
                 await asyncio.sleep(self._choose.uniform(0.1, PAUSE_S_MAX))
                 self._change_a_fault()
-                await self._kill_one()
+                heard = self._push_an_xid()
+                await asyncio.sleep(self._choose.uniform(0.0, HEAD_START_S_MAX))
+                victim = await self._kill_one()
+                if heard is not None and victim != "agent":
+                    await self._is_stored(heard)
             await self._drain()
             return await self._audit()
         finally:
@@ -158,12 +187,38 @@ class Crashes:
 
     def _change_a_fault(self) -> None:
         """Let a card of the agent's node fail, or get well."""
-        number, at_ns = self._choose.randrange(AGENT_CARDS), time.time_ns()
+        number, at_ns = self._choose.choice(AGENT_CARDS), time.time_ns()
         active = operations.active_codes(self._scenario.read(), number)
         change = operations.clear_faults if active else operations.raise_fault
         self._scenario.update(partial(change, number=number, code=AGENT_CODE, at_ns=at_ns))
 
-    async def _kill_one(self) -> None:
+    def _push_an_xid(self) -> str | None:
+        """Let the driver tell of an Xid; return it if the agent listens."""
+        words = self._agent.words(since_start=True)
+        listens = any(word["event"] == "fingerprint" for word in words)
+        code = str(XID_FIRST + len(self._pushed))
+        self._pushed.append(code)
+        raise_it = partial(operations.raise_fault, number=XID_CARD, code=code)
+        self._scenario.update(partial(raise_it, at_ns=time.time_ns()))
+        return code if listens else None
+
+    async def _is_stored(self, code: str) -> None:
+        """Wait until the agent says that it has stored an Xid; one that never does has lost it."""
+        self._due.add(code)
+
+        async def stored() -> bool:
+            return code in self._stored()
+
+        with contextlib.suppress(AssertionError):  # the audit counts it
+            await self._until(stored, f"the agent stores Xid {code}")
+
+    def _stored(self) -> set[str]:
+        """Return the codes of the faults that the agent says it has stored."""
+        words = self._agent.words(since_start=False)
+        return {word["code"] for word in words if word["event"] == "fault"}
+
+    async def _kill_one(self) -> str:
+        """Kill somebody, start it again, and return what it was."""
         kind = self._choose.choice(VICTIMS)
         self._kills[kind] += 1
         down_s = self._choose.uniform(0.0, DOWN_S_MAX)
@@ -171,7 +226,7 @@ class Crashes:
             self._backend.kill(kind)
             await asyncio.sleep(down_s)
             await self._revive(kind)
-            return
+            return kind
         programs = {
             "writer": list(self._writers.values()),
             "agent": [self._agent],
@@ -181,6 +236,7 @@ class Crashes:
         program.kill()
         await asyncio.sleep(down_s)
         program.start()
+        return kind
 
     async def _revive(self, name: str) -> None:
         """Start a server until it stays: PostgreSQL refuses while an old process of it is left."""
@@ -246,7 +302,8 @@ class Crashes:
         store = postgres.connect(self._database_url)
         try:
             spools = {node: spool_of(self._root / node) for node in (*WRITER_NODES, AGENT_NODE)}
-            return await audit(bus, store, spools, kills=dict(self._kills))
+            pushed = Pushed(codes=self._pushed, due=self._due | self._stored())
+            return await audit(bus, store, spools, pushed, kills=dict(self._kills))
         finally:
             await store.close()
             await bus.close()

@@ -102,7 +102,7 @@ FACTS: dict[str, Fact] = {
     "samples": SAMPLES,
     "heartbeat": heartbeat(),
     "fault": fault(CARD),
-    "quota": quota(CARD),
+    "quota": quota(CARD, launches=86_400),
     "benchmark": Benchmark(
         at_ns=START_NS,
         device_id=CARD,

@@ -99,7 +99,7 @@ def fault(
     )
 
 
-def quota(device_name: str, *, pod: str = "pod-1", used_gib: int = 1) -> Quota:
+def quota(device_name: str, *, pod: str = "pod-1", used_gib: int = 1, launches: int = 0) -> Quota:
     """Return a container's usage."""
     return Quota(
         at_ns=START_NS,
@@ -111,6 +111,7 @@ def quota(device_name: str, *, pod: str = "pod-1", used_gib: int = 1) -> Quota:
         peak_bytes=used_gib * GIB,
         refusals=0,
         processes=1,
+        launches=launches,
     )
 
 

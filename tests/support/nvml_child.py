@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pynvml
 
+from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import ScenarioFile
 
 VERSIONS_WANTED = 20
@@ -54,7 +55,8 @@ def halves() -> dict[str, int]:
     """Read a card whose used memory is always half of its memory; count what contradicts that."""
     pynvml.nvmlInit()
     card = pynvml.nvmlDeviceGetHandleByIndex(0)
-    reads, wrong, seen = 0, 0, set()
+    reads, wrong = 0, 0
+    seen: set[int] = set()
     end_s = time.monotonic() + READ_S_MAX
     print("reading", flush=True)
     while len(seen) < VERSIONS_WANTED and time.monotonic() < end_s:
@@ -98,6 +100,30 @@ def questions() -> dict[str, int | list[int]]:
     return seen
 
 
+def returns() -> dict[str, int]:
+    """Return the codes of a card that is pulled and plugged in again."""
+    scenario = ScenarioFile(Path(os.environ["HCS_SIM_SCENARIO"]))
+    pynvml.nvmlInit()
+    cards = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in (0, 1)]
+
+    def code() -> int:
+        return code_of(lambda: pynvml.nvmlDeviceGetMemoryInfo(cards[1]))
+
+    scenario.update(lambda s: operations.pull(s, 1))
+    seen = {"away": code()}
+    scenario.update(lambda s: operations.plug(s, 1))
+    seen["plugged in"] = code()
+    seen["handle"] = code_of(lambda: pynvml.nvmlDeviceGetHandleByIndex(1))
+    seen["neighbour"] = code_of(lambda: pynvml.nvmlDeviceGetMemoryInfo(cards[0]))
+    pynvml.nvmlInit()  # which only counts
+    seen["second init"] = code()
+    pynvml.nvmlShutdown()
+    pynvml.nvmlShutdown()
+    pynvml.nvmlInit()
+    seen["new session"] = code()
+    return seen
+
+
 def _put_on_node(scenario: ScenarioFile, *, number: int, numa: int) -> None:
     devices = list(scenario.read().devices)
     devices[number] = msgspec.structs.replace(devices[number], numa=numa)
@@ -105,5 +131,5 @@ def _put_on_node(scenario: ScenarioFile, *, number: int, numa: int) -> None:
 
 
 if __name__ == "__main__":
-    ask = {"codes": codes, "halves": halves, "questions": questions}
+    ask = {"codes": codes, "halves": halves, "questions": questions, "returns": returns}
     print(json.dumps(ask[sys.argv[1]]()), flush=True)

@@ -24,6 +24,7 @@ def hello(
     container: str = CONTAINER,
     devices: tuple[str, ...] = (DEVICE,),
     quota_bytes: int = 1000,
+    process: int = 1,
     lost: int = 0,
 ) -> bytes:
     """Return a hello."""
@@ -32,6 +33,7 @@ def hello(
         os.getpid() if pid is None else pid,
         len(devices),
         1,
+        process,
         pod_uid.encode(),
         container.encode(),
         *ids,
@@ -46,12 +48,14 @@ def usage(
     peak_bytes: int | None = None,
     refusals: int = 0,
     revision: int = 1,
+    launches: int = 0,
     devices: int = 1,
     lost: int = 0,
 ) -> bytes:
     """Return a usage message that says the same of each card."""
     one = (used_bytes, used_bytes if peak_bytes is None else peak_bytes, refusals)
-    body = wire.USAGE.pack(1, revision, devices, 0, *one * devices, *[0, 0, 0] * (16 - devices))
+    rest = [0, 0, 0] * (wire.DEVICES_MAX - devices)
+    body = wire.USAGE.pack(1, revision, launches, devices, 0, *one * devices, *rest)
     return header(wire.MessageType.USAGE, body, lost=lost)
 
 

@@ -2,15 +2,17 @@
 
 The dynamic linker reads `LD_LIBRARY_PATH` when a process starts, so whatever loads a simulated
 library is a child process. `python -m tests.support.simulated VENDOR [SYSFS]` is that child: one
-command per line on its standard input (`scan`, `sample`, `processes`, `wait SECONDS`, `reopen`),
-one JSON line in answer.
+command per line on its standard input (`scan`, `sample`, `processes`, `wait SECONDS`, `reopen`,
+`later SECONDS`), one JSON line in answer.
 """
 
+import contextlib
 import itertools
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +39,7 @@ from hcs_bus.names import LinkType, NodeName, Vendor
 
 CHECKOUT = Path(__file__).parents[2]
 WAITS_MAX = 40  # of half a second each: far more than any fault takes
+END_S = 30.0  # what a detector takes to close at most
 
 LIBRARIES = {
     Vendor.NVIDIA: "libnvidia-ml.so.1",
@@ -120,13 +123,25 @@ class DetectorProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         assert self._child.stdin is not None
         assert self._child.stdout is not None
-        self._child.stdin.close()
-        code = self._child.wait(timeout=30)
-        self._child.stdout.close()
-        assert code == 0, "a detector process must never crash"
+        try:
+            if failure is None:
+                self._child.stdin.close()
+                code = self._child.wait(timeout=END_S)
+                assert code == 0, "a detector process must never crash"
+        finally:  # a test that fails says why, also when its detector hangs
+            self._child.kill()
+            self._child.wait()
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
+            self._child.stdout.close()
+
+    @property
+    def ended(self) -> bool:
+        """Say whether the process is gone."""
+        return self._child.poll() is not None
 
     def scan(self) -> list[DeviceFingerprint]:
         """Return the fingerprint."""
@@ -160,6 +175,10 @@ class DetectorProcess:
         """Close and open, as after a failure."""
         self._ask("reopen")
 
+    def later(self, seconds: float) -> None:
+        """Let time pass at once, for the detectors that measure it."""
+        self._ask(f"later {seconds}")
+
     def _ask(self, command: str) -> Any:
         assert self._child.stdin is not None
         self._child.stdin.write(f"{command}\n")
@@ -172,6 +191,19 @@ class DetectorProcess:
         assert self._child.stdout is not None
         answer: dict[str, Any] = json.loads(self._child.stdout.readline())
         return answer
+
+
+class Clock:
+    """The time, which can be put forward."""
+
+    ahead_s = 0.0
+
+    def __call__(self) -> float:
+        """Return it."""
+        return time.monotonic() + self.ahead_s
+
+
+CLOCK = Clock()
 
 
 def _answer(detector: Detector, command: str) -> object:
@@ -191,13 +223,16 @@ def _answer(detector: Detector, command: str) -> object:
             detector.close()
             detector.open()
             return None
+        case ["later", seconds]:
+            CLOCK.ahead_s += float(seconds)
+            return None
     raise AssertionError(f"no command {command!r}")
 
 
 def _detector(vendor: Vendor, *roots: Path) -> Detector:
     match vendor:
         case Vendor.NVIDIA:
-            return NvidiaDetector(*roots)
+            return NvidiaDetector(*roots, monotonic_s=CLOCK)
         case Vendor.HUAWEI:
             return HuaweiDetector(*roots)
         case Vendor.HYGON:

@@ -240,6 +240,11 @@ static pid_t start_neighbour(const struct hcs_config *own, struct said *says) {
     return pid;
 }
 
+/* Neighbours that were refused because the stopped one was just emptying a dead one's slot, and so
+ * had its bytes. That takes some instructions of thousands, so few moments fall on them. */
+#define KEPT_MAX 2
+static unsigned kept;
+
 /* Others come while it is stopped: one with the same quotas, or one after the other with different
  * ones, which may replace the ledger. */
 static bool stop_at(const struct moment *moment, bool same_quotas) {
@@ -255,7 +260,8 @@ static bool stop_at(const struct moment *moment, bool same_quotas) {
     pid_t neighbour = start_neighbour(own, &said[3]);
     /* Only who replaces a ledger is waited for, and not for ever. */
     assert(said[3].pauses == 0 || moment->scene == OTHER_QUOTAS);
-    assert(said[3].held_bytes != 0 || said[3].pauses == OPEN_TRIES_MAX - OPEN_TRIES_AT_ONCE);
+    kept += said[3].held_bytes == 0 && said[3].pauses < OPEN_TRIES_MAX - OPEN_TRIES_AT_ONCE;
+    assert(kept <= KEPT_MAX);
     ptrace(PTRACE_DETACH, stopped, NULL, NULL);
     wait_for(&said[1]);
     assert(said[1].held_bytes + said[3].held_bytes == MOST_BYTES); /* one of them got it */

@@ -17,7 +17,7 @@ from hcs_bus.jetstream_follower import (
     positions,
 )
 from hcs_bus.names import StreamSeq
-from hcs_bus.port import Record
+from hcs_bus.port import FETCH_BYTES_MAX, Record
 from hcs_bus.subjects import FACTS_STREAM
 
 TIMEOUT_S = 5.0
@@ -275,6 +275,39 @@ async def test_bytes_that_wait_here_hold_back_the_next_request() -> None:
     assert len(await follower.fetch(limit=1, timeout_s=TIMEOUT_S)) == 1
     assert len(await follower.fetch(limit=2, timeout_s=0.05)) == 2
     assert len(server.requests) == 3
+
+
+async def test_a_fetch_ends_with_the_record_that_reaches_its_bytes() -> None:
+    server = Server()
+    follower = follower_of(server)
+    fetch = asyncio.create_task(seqs_of(follower.fetch(limit=1_000, timeout_s=TIMEOUT_S)))
+    half = FETCH_BYTES_MAX // 2 - 1
+    sizes = {1: half, 2: 1, 3: half, 4: half, 5: 1}
+    await server.deliver(
+        *(delivery(n, n, pending=5 - n, data=b"x" * size) for n, size in sizes.items())
+    )
+    assert await fetch == [1, 2, 3, 4]
+    assert await seqs_of(follower.fetch(limit=1_000, timeout_s=TIMEOUT_S)) == [5]
+
+
+async def test_bytes_that_a_cancelled_fetch_had_gathered_count_in_the_next() -> None:
+    server = Server()
+    follower = follower_of(server)
+    first = asyncio.create_task(seqs_of(follower.fetch(limit=1, timeout_s=TIMEOUT_S)))
+    third = b"x" * (FETCH_BYTES_MAX // 3 + 1)
+    await server.deliver(*(delivery(n, n, pending=9, data=third) for n in (1, 2, 3)))
+    assert await first == [1]
+    cut_short = asyncio.create_task(follower.fetch(limit=9, timeout_s=TIMEOUT_S))
+    async with asyncio.timeout(TIMEOUT_S):
+        while len(follower._gathered) < 2:
+            await asyncio.sleep(0)
+    cut_short.cancel()
+    assert server.hear is not None
+    await server.hear(delivery(4, 4, pending=1, data=third))
+    await server.hear(delivery(5, 5, data=third))
+    assert await seqs_of(follower.fetch(limit=9, timeout_s=TIMEOUT_S)) == [2, 3, 4]
+    assert await seqs_of(follower.fetch(limit=9, timeout_s=TIMEOUT_S)) == [5]
+    assert follower._gathered_bytes == 0
 
 
 async def test_a_message_larger_than_a_request_is_asked_for_with_more_room() -> None:

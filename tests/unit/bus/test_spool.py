@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import os
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,14 +14,14 @@ import structlog
 
 from hcs_bus import spool_publisher
 from hcs_bus.envelope import Message, decode_envelope, decode_fact
-from hcs_bus.errors import SpoolFullError
+from hcs_bus.errors import ConfigError, SpoolFullError
 from hcs_bus.events import Fault, Fingerprint
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import StreamSeq
-from hcs_bus.port import PublishRefused, PublishResult
-from hcs_bus.spool import Spool
+from hcs_bus.port import PublishRefused, PublishResult, Record
+from hcs_bus.spool import Spool, SpoolEntry
 from hcs_bus.spool_publisher import SpoolPublisher
-from hcs_bus.subjects import FACTS_STREAM
+from hcs_bus.subjects import FACTS_STREAM, parse_subject
 from tests.support.bus_contract import fetch_all
 from tests.support.facts import NODE, device, fault, fingerprint, heartbeat
 
@@ -48,10 +51,43 @@ def test_a_lost_spool_starts_another_incarnation(tmp_path: Path) -> None:
 def test_what_waits_survives_without_a_clean_end(tmp_path: Path) -> None:
     spool = Spool(tmp_path, node=NODE)
     sent = [spool.append(fault("d0")) for _ in range(3)]
-    # No close: as after kill -9.
+    os.close(spool._lock)  # no more than the kernel does after kill -9
     again = Spool(tmp_path, node=NODE)
     assert ids(again) == [message.id for message in sent]
     assert len(again) == 3
+
+
+def test_a_second_owner_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, node=NODE)
+    sent = spool.append(fault("d0"))
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ConfigError, match=f"spool {tmp_path} belongs to an agent that runs"):
+        Spool(tmp_path, node=NODE)
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+    assert ids(spool) == [sent.id]
+    spool.close()
+    assert ids(Spool(tmp_path, node=NODE)) == [sent.id]
+
+
+OWNER = """
+import sys, pathlib
+from hcs_bus.spool import Spool
+spool = Spool(pathlib.Path(sys.argv[1]), node="gpu-0")
+print("mine", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_spool_whose_owner_was_killed_is_free_at_once(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"mine\n"
+        with pytest.raises(ConfigError):
+            Spool(tmp_path, node=NODE)
+        owner.kill()
+    Spool(tmp_path, node=NODE).close()
 
 
 def test_a_full_spool_drops_the_oldest_heartbeat_and_counts_it(tmp_path: Path) -> None:
@@ -61,6 +97,20 @@ def test_a_full_spool_drops_the_oldest_heartbeat_and_counts_it(tmp_path: Path) -
     kept += [spool.append(heartbeat()).id, spool.append(fault("d1")).id]
     assert ids(spool) == kept
     assert spool.dropped == 1
+
+
+def test_what_is_dropped_is_counted_or_it_is_not_dropped(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, node=NODE, entries_max=1)
+    sent = spool.append(heartbeat())
+    # As if the end came between the two.
+    refusal = "BEFORE UPDATE ON identity BEGIN SELECT RAISE(ABORT, 'no'); END"
+    spool._database.execute(f"CREATE TEMP TRIGGER refusal {refusal}")
+    with pytest.raises(sqlite3.IntegrityError):
+        spool.append(fault("d0"))
+    assert (ids(spool), len(spool), spool.dropped) == ([sent.id], 1, 0)
+    spool._database.execute("DROP TRIGGER refusal")
+    kept = spool.append(fault("d0"))
+    assert (ids(spool), len(spool), spool.dropped) == ([kept.id], 1, 1)
 
 
 def test_faults_are_never_dropped(tmp_path: Path) -> None:
@@ -295,3 +345,73 @@ async def test_what_is_not_acknowledged_is_sent_again_under_its_id(tmp_path: Pat
         await publisher.flush_once(bus)
     state = await bus.stream_state(FACTS_STREAM)
     assert state.last_seq == StreamSeq(10)
+
+
+class LateBus(MemoryBus):
+    """Its stream comes into being within a batch, behind its first messages."""
+
+    def __init__(self, *, missed: int) -> None:
+        super().__init__()
+        self._missed = missed
+
+    async def publish_many(self, messages: Sequence[Message]) -> list[PublishResult]:
+        """Store what comes behind the first few."""
+        missed, self._missed = min(self._missed, len(messages)), 0
+        results = await super().publish_many(messages[missed:])
+        return [*[None] * missed, *results]
+
+
+def kinds(entries: Sequence[SpoolEntry | Record]) -> list[str]:
+    """Return the kinds of events, by their subjects."""
+    subjects = [
+        one.message.subject if isinstance(one, SpoolEntry) else one.subject for one in entries
+    ]
+    return [parse_subject(subject).kind for subject in subjects]
+
+
+async def test_no_fault_overtakes_the_fingerprint_of_its_card(tmp_path: Path) -> None:
+    bus, spool = LateBus(missed=2), Spool(tmp_path, node=NODE)
+    publisher = SpoolPublisher(spool)
+    for fact in (heartbeat(), fingerprint(device("d0")), fault("d0"), heartbeat()):
+        publisher.publish(fact)
+    assert not await publisher.flush_once(bus)
+    assert kinds(spool.pending(10)) == ["heartbeat", "fingerprint", "fault", "heartbeat"]
+    await publisher.flush(bus)
+    assert len(spool) == 0
+    stored = await fetch_all(bus, 4)
+    assert kinds(stored) == ["heartbeat", "fingerprint", "fault", "heartbeat"]
+
+
+async def test_what_follows_a_fingerprint_waits_also_while_others_are_taken(tmp_path: Path) -> None:
+    bus, spool = LossyBus(), Spool(tmp_path, node=NODE)
+    publisher = SpoolPublisher(spool)
+    for fact in (heartbeat(), fingerprint(device("d0")), fault("d0")):
+        publisher.publish(fact)
+    assert await publisher.flush_once(bus)
+    assert kinds(spool.pending(10)) == ["fingerprint", "fault"]
+    assert (await bus.stream_state(FACTS_STREAM)).last_seq == StreamSeq(2)
+
+
+async def test_a_fingerprint_that_is_refused_for_ever_holds_up_nothing(tmp_path: Path) -> None:
+    bus, spool = PickyBus(), Spool(tmp_path, node=NODE)
+    publisher = SpoolPublisher(spool)
+    for fact in (heartbeat(), fingerprint(device("d0")), fault("d0")):
+        publisher.publish(fact)
+    await publisher.flush(bus)
+    assert (len(spool), publisher.dropped) == (0, 1)
+    assert kinds(await fetch_all(bus, 2)) == ["heartbeat", "fault"]
+
+
+async def test_a_flush_ends_when_the_spool_is_empty_or_the_bus_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_publisher, "BATCH_ENTRIES_MAX", 3)
+    spool = Spool(tmp_path, node=NODE)
+    publisher = SpoolPublisher(spool)
+    for n in range(10):
+        publisher.publish(heartbeat(at_ns=n))
+    deaf = LateBus(missed=10)
+    await publisher.flush(deaf)
+    assert len(spool) == 10
+    await publisher.flush(MemoryBus())
+    assert len(spool) == 0

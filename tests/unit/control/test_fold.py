@@ -15,8 +15,9 @@ from hcs_bus.events import (
 )
 from hcs_bus.names import DeviceId, NodeName, PodUid, Vendor
 from hcs_control.fold_isolation import fold_decision
+from hcs_control.fold_source import MISSING_MAX
 from hcs_control.policy import load_policy
-from hcs_control.rows import DeviceValidityRow, Health
+from hcs_control.rows import DeviceValidityRow, FaultEpisodeRow, Health
 from tests.support.facts import (
     GIB,
     NODE,
@@ -71,6 +72,14 @@ class TestFingerprint:
         absent = msgspec.structs.replace(report, state=DetectorState.ABSENT)
         folding.add(msgspec.structs.replace(mute, detectors=(absent,)))
         assert [row.present for row in folding.fleet.devices_of(NODE)] == [False, False]
+
+    def test_a_page_of_a_librarys_words_is_cut(self, folding: Folding) -> None:
+        wordy = DetectorReport(
+            vendor=Vendor.NVIDIA, state=DetectorState.BROKEN, detail="d" * 10_000
+        )
+        folding.add(msgspec.structs.replace(fingerprint(), detectors=(wordy,)))
+        detectors = folding.fleet.nodes[NODE].detectors
+        assert detectors == f"nvidia: broken ({'d' * 4_096})"
 
     def test_a_card_that_moved_belongs_to_its_new_node(self, folding: Folding) -> None:
         folding.add(fingerprint(device("d1")), node=OTHER)
@@ -199,6 +208,21 @@ class TestFault:
         tick(folding, 1)
         assert folding.fleet.devices[D0].health is Health.ISOLATED
 
+    def test_a_page_of_a_drivers_words_is_cut_and_the_fault_counts(self, folding: Folding) -> None:
+        wordy = msgspec.structs.replace(fault("d0"), name="n" * 300, detail="d" * 10_000)
+        folding.add(wordy, event_id="gpu-0/a/2")
+        assert folding.fleet.devices[D0].health is Health.ISOLATED
+        episode = folding.fleet.episodes[D0, "79"]
+        assert (len(episode.fault_name), len(episode.detail)) == (253, 4_096)
+        late = msgspec.structs.replace(wordy, code="48")
+        folding.add(fault("d0", "48", state=FaultState.CLEARED), event_id="gpu-0/a/4")
+        [told] = [
+            row
+            for row in folding.add(late, event_id="gpu-0/a/3").changes
+            if isinstance(row, FaultEpisodeRow)
+        ]
+        assert (len(told.fault_name), len(told.detail)) == (253, 4_096)
+
     def test_a_fault_on_another_nodes_card_is_refused(self, folding: Folding) -> None:
         with pytest.raises(PoisonEventError, match="node gpu-0 has that device"):
             folding.add(fault("d0"), node=OTHER)
@@ -288,6 +312,47 @@ class TestResends:
     def test_another_incarnation_counts_anew(self, folding: Folding) -> None:
         folding.add(heartbeat(at_ns=9), event_id="gpu-0/a/9")
         assert not folding.add(heartbeat(at_ns=1), event_id="gpu-0/b/1").duplicate
+
+    def test_a_number_that_is_too_far_behind_is_forgotten_with_what_waited_for_it(
+        self, folding: Folding
+    ) -> None:
+        folding.add(heartbeat(), event_id="gpu-0/a/2")  # 1 never comes
+        codes = [str(code) for code in range(40)]
+        for n, code in enumerate(codes, start=3):
+            folding.add(fault("d0", code), event_id=f"gpu-0/a/{n}")
+        source = folding.fleet.sources["gpu-0", "a"]
+        assert source.missing == (1,) and len(source.ahead) == len(codes)
+        folding.add(heartbeat(), event_id=f"gpu-0/a/{MISSING_MAX + 1}")
+        assert folding.fleet.sources["gpu-0", "a"].missing[0] == 1
+        folding.add(heartbeat(), event_id=f"gpu-0/a/{MISSING_MAX + 2}")
+        assert folding.fleet.sources["gpu-0", "a"].missing[0] == len(codes) + 3
+        assert folding.fleet.sources["gpu-0", "a"].ahead == ()
+        assert folding.add(heartbeat(), event_id="gpu-0/a/1").duplicate
+
+    def test_a_source_remembers_no_more_numbers_than_its_bound(self, folding: Folding) -> None:
+        for n in (2, 5_000, 5_002, 1_000_000, 1_000_010):
+            folding.add(heartbeat(), event_id=f"gpu-0/a/{n}")
+            assert len(folding.fleet.sources["gpu-0", "a"].missing) <= MISSING_MAX
+        missing = folding.fleet.sources["gpu-0", "a"].missing
+        assert missing[0] == 1_000_010 - MISSING_MAX and missing[-1] == 1_000_009
+        assert list(missing) == sorted(set(missing)) and 1_000_000 not in missing
+
+    def test_a_heartbeat_between_leaves_what_waits_for_a_number_as_it_is(
+        self, folding: Folding
+    ) -> None:
+        folding.add(fault("d0", state=FaultState.CLEARED), event_id="gpu-0/a/2")
+        folding.add(heartbeat(), event_id="gpu-0/a/4")
+        assert folding.add(fault("d0"), event_id="gpu-0/a/1").stale
+        folding.add(heartbeat(), event_id="gpu-0/a/3")
+        source = folding.fleet.sources["gpu-0", "a"]
+        assert (source.missing, source.ahead) == ((), ())
+
+    def test_the_largest_number_that_a_column_holds_is_the_last(self, folding: Folding) -> None:
+        folding.add(heartbeat(), event_id=f"gpu-0/a/{2**63 - 1}")
+        assert folding.fleet.sources["gpu-0", "a"].last_n == 2**63 - 1
+        for n in (2**63, 10**300):
+            with pytest.raises(PoisonEventError, match="n of at most 9223372036854775807"):
+                folding.add(heartbeat(), event_id=f"gpu-0/a/{n}")
 
     @pytest.mark.parametrize("event_id", ["gpu-1/a/1", "gpu-0/a", "gpu-0/a/x", "", "gpu-0/a/1/2"])
     def test_an_id_of_another_form_or_node_is_refused(

@@ -37,3 +37,14 @@ def test_its_end_leaves_no_row_though_the_grant_goes_on(folding: Folding) -> Non
     assert [row.enforced for row in folding.fleet.usage_of_pod[POD].values()] == [True]
     again = folding.add(unenforced("d0", pod=POD, used_gib=0, processes=0))
     assert again.changes[:-1] == []
+
+
+@pytest.mark.parametrize(("granted_gib", "enforced"), [(16, True), (15, False)])
+def test_a_container_with_a_larger_quota_than_its_grant_is_not_held_to_it(
+    granted_gib: int, enforced: bool
+) -> None:
+    folding = Folding(load_policy())
+    folding.add(fingerprint(device("d0")))
+    folding.add(allocation(AllocationState.RESERVED, ("d0", granted_gib, 100)))
+    folding.add(quota("d0"))
+    assert [row.enforced for row in folding.fleet.usage_of_pod[POD].values()] == [enforced]

@@ -8,19 +8,43 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 
-from hcs_bus.envelope import Message, decode_decision, decode_envelope
+from hcs_bus.envelope import Message, decode_decision, decode_envelope, encode_fact
 from hcs_bus.errors import LogGapError
-from hcs_bus.events import Isolate
+from hcs_bus.events import (
+    AllocationState,
+    Fact,
+    Isolate,
+    Operator,
+    OperatorVerb,
+    PolicyDocument,
+)
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import DeviceId, NodeName, StreamSeq
+from hcs_bus.port import Record
 from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM
 from hcs_control.metrics import ProjectorMetrics
 from hcs_control.policy import load_policy
-from hcs_control.projector import Projector
-from hcs_control.rows import Health
+from hcs_control.projector import PARKED_PAYLOAD_BYTES_MAX, Projector
+from hcs_control.replay import compare, refused_in, replay
+from hcs_control.rows import Health, NodeRow
 from hcs_control.store.memory import MemoryStore
-from hcs_control.store.port import Batch, StoreUnavailableError
-from tests.support.facts import device, fault, fingerprint, heartbeat, message
+from hcs_control.store.port import (
+    Batch,
+    FencedError,
+    Loaded,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
+from tests.support.facts import (
+    START_NS,
+    allocation,
+    device,
+    fault,
+    fingerprint,
+    heartbeat,
+    message,
+)
+from tests.support.store_contract import ignore
 
 D0 = DeviceId("d0")
 
@@ -119,12 +143,81 @@ async def test_what_cannot_be_folded_is_parked_with_its_reason(world: World) -> 
     assert D0 in (await world.store.load()).fleet.devices
 
 
+def smuggled(fact: Fact, n: int) -> Message:
+    """Return a fact under all that the agent of `gpu-0` may say: its own heartbeat's subject."""
+    subject = "hcs.fact.heartbeat.gpu-0"
+    sent = encode_fact(
+        fact, node=NodeName("gpu-0"), event_id=f"gpu-0/x/{n}", source="/hcs/agent/gpu-0"
+    )
+    payload = sent.payload.replace(sent.subject.encode(), subject.encode())
+    return Message(subject=subject, id=sent.id, payload=payload)
+
+
+async def test_whoever_may_send_heartbeats_may_say_nothing_else(world: World) -> None:
+    other = NodeName("gpu-1")
+    release = Operator(
+        at_ns=START_NS,
+        verb=OperatorVerb.RELEASE,
+        node=other,
+        device_id=DeviceId("e0"),
+        who="nobody",
+        why="to be believed",
+    )
+    lax = PolicyDocument(
+        at_ns=START_NS, version="lax", document='version = "lax"\nrule = []', who="nobody", why="x"
+    )
+    grant = allocation(AllocationState.RESERVED, ("e1", 80, 1), pod="ghost", node=other)
+    await world.bus.publish_many(
+        [
+            message(fingerprint(device("e0"), device("e1", index=1)), node=other),
+            message(fault("e0"), node=other),
+            smuggled(release, 1),
+            smuggled(grant, 2),
+            smuggled(lax, 3),
+        ]
+    )
+    async with world.projecting():
+        await world.reach(5)
+    fleet = (await world.store.load()).fleet
+    assert list(fleet.isolations) == [DeviceId("e0")]
+    assert not fleet.allocations and fleet.policy is None
+    assert [event.stream_seq for event in world.store.parked] == [3, 4, 5]
+
+
+async def test_what_is_parked_can_be_stored_and_is_no_longer_than_its_use(world: World) -> None:
+    large = b"{" * (PARKED_PAYLOAD_BYTES_MAX + 1)
+    strange = "hcs.fact.fault.gpu-0.\0\udcff中"
+    await world.bus.publish_many(
+        [
+            Message(subject=strange, id="x/1", payload=b"{}"),
+            Message(subject="hcs.fact.fault.gpu-0.fatal", id="x/2", payload=large),
+            Message(subject=f"hcs.fact.{'k' * 4_000}.gpu-0", id="x/3", payload=b"{}"),
+            Message(
+                subject=strange,
+                id="x/4",
+                payload=message(heartbeat()).payload.replace(b"hcs.fact.heartbeat.gpu-0", b"?"),
+            ),
+        ]
+    )
+    async with world.projecting():
+        await world.reach(4)
+    first, second, third, fourth = world.store.parked
+    assert first.subject == fourth.subject == "hcs.fact.fault.gpu-0.\\x00\\udcff中"
+    assert len(second.payload) == PARKED_PAYLOAD_BYTES_MAX
+    assert second.reason.endswith(f"(kept are {len(second.payload)} of its {len(large)} bytes)")
+    assert len(third.subject) == 1_001
+    for event in world.store.parked:
+        assert "\0" not in event.subject + event.reason
+        assert (event.subject + event.reason).encode()
+        assert len(event.reason) < 1_100
+
+
 async def test_an_unknown_kind_is_skipped_and_counted(world: World) -> None:
     known = message(heartbeat())
     unknown = Message(
         subject="hcs.fact.pulse.gpu-0",
         id="x/1",
-        payload=known.payload.replace(b"fact.heartbeat.v1", b"fact.pulse.v1"),
+        payload=known.payload.replace(b"fact.heartbeat.", b"fact.pulse."),
     )
     await world.bus.publish_many([unknown, known])
     async with world.projecting():
@@ -246,3 +339,117 @@ async def test_a_refused_event_leaves_no_number_missing(world: World) -> None:
     assert len(world.store.parked) == 1
     [source] = (await world.store.load()).fleet.sources.values()
     assert (source.last_n, source.missing) == (3, ())
+
+
+class StrictStore(MemoryStore):
+    """Refuses heartbeats of one moment, as a table does whose rule the fold does not know."""
+
+    loads = 0
+
+    async def load(self) -> Loaded:
+        """Load, and count."""
+        self.loads += 1
+        return await super().load()
+
+    async def commit(self, batch: Batch) -> None:
+        """Refuse as a whole, or write."""
+        for row in batch.changes.values():
+            if isinstance(row, NodeRow) and row.heartbeat_at_ns == 13:
+                raise StoreRefusedError('new row violates check constraint "unlucky"')
+        await super().commit(batch)
+
+
+async def test_an_event_that_the_store_refuses_is_parked_and_the_others_go_on(
+    world: World,
+) -> None:
+    store = world.store = StrictStore()
+    world.projector = world.new_projector()
+    await world.bus.publish_many(
+        [
+            message(fingerprint(device("d0"))),
+            message(heartbeat(at_ns=13), node=NodeName("gpu-1")),
+            message(fault("d0")),
+            message(heartbeat(at_ns=13), node=NodeName("gpu-2")),
+            message(heartbeat(at_ns=14)),
+            message(heartbeat(at_ns=15), node=NodeName("gpu-1")),  # behind a number that is missing
+        ]
+    )
+    running = asyncio.create_task(world.projector.run())
+    await world.reach(6)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    reason = 'refused by the store: new row violates check constraint "unlucky"'
+    assert [(each.stream_seq, each.reason) for each in store.parked] == [(2, reason), (4, reason)]
+    fleet = (await store.load()).fleet
+    assert list(fleet.nodes) == [NodeName("gpu-0"), NodeName("gpu-1")]
+    assert fleet.nodes[NodeName("gpu-0")].heartbeat_at_ns == 14
+    assert fleet.devices[D0].health is Health.ISOLATED
+    assert len(store.outbox) == 1
+    held = await store.contents()
+    replayed = await replay(
+        world.bus, load_policy(), held.position, progress=ignore, refused=refused_in(held)
+    )
+    assert compare(held, replayed).differing == 0
+
+
+async def test_a_decision_of_a_projector_that_died_is_published_by_the_one_that_loads(
+    world: World,
+) -> None:
+    await world.bus.publish_many([message(fingerprint(device("d0"))), message(fault("d0"))])
+    loops = (world.projector._project(), world.projector.outbox.run())  # without ticks
+    running = asyncio.gather(*loops)
+    await world.reach(2)
+    async with asyncio.timeout(10):
+        while len(world.store.published) < 1:
+            await asyncio.sleep(0.001)
+    # Another one commits an isolation, and dies before it publishes it.
+    other = world.new_projector()
+    loaded = await world.store.load()
+    other.position = loaded.position
+    facts = message(fingerprint(device("d0"), device("d1", index=1))), message(fault("d1"))
+    records = [
+        Record(seq=StreamSeq(seq), subject=sent.subject, payload=sent.payload)
+        for seq, sent in enumerate(facts, start=loaded.position + 1)
+    ]
+    await other._project_batch(loaded.fleet, records)
+    await world.bus.publish_many(facts)  # the first one's commit is fenced
+    async with asyncio.timeout(10):
+        while len(world.store.published) < 2:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+class RacedStore(StrictStore):
+    """Another projector is always faster."""
+
+    async def commit(self, batch: Batch) -> None:
+        """Refuse."""
+        raise FencedError(f"position is {batch.position_to}, not {batch.position_from}")
+
+
+async def test_a_projector_that_is_fenced_again_and_again_loads_less_and_less(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = world.store = RacedStore()
+    world.projector = world.new_projector()
+    await world.bus.publish_many([message(heartbeat())])
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(delay_s: float) -> None:
+        if delay_s != 1.0:  # the tick's
+            slept.append(delay_s)
+            assert store.loads == len(slept)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    projecting = asyncio.create_task(world.projector._project())
+    while len(slept) < 9:
+        await sleep(0.001)
+    projecting.cancel()
+    await asyncio.gather(projecting, return_exceptions=True)
+    assert slept[:9] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    assert world.count("fenced") >= 9

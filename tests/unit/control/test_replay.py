@@ -81,3 +81,9 @@ async def test_a_snapshot_of_another_past_shows_as_a_difference(bus: MemoryBus) 
     verdict = compare(whole, again)
     assert verdict.differing == 1
     assert "parked event 4" in verdict.examples[0]
+
+
+async def test_a_fact_missing_in_between_stops_it(bus: MemoryBus) -> None:
+    del bus._streams[FACTS_STREAM].records[4]
+    with pytest.raises(LogGapError, match="jumps from 4 to 6"):
+        await from_start(bus, 9)

@@ -11,14 +11,10 @@ from hcs_bus.errors import TransientError
 from hcs_bus.events import FaultState, Tick
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import DeviceId, NodeName, PodUid, StreamSeq
-from hcs_bus.subjects import ALLOCATION_SUBJECTS, FACTS_STREAM
 from hcs_control.policy import load_policy
-from hcs_control.store.memory import MemoryStore
-from hcs_edge.extender.ledger import Ledger
-from hcs_edge.extender.reconciler import RESERVATION_TTL_S, Reconciler
-from hcs_edge.extender.scheduling import BindRequest, Scheduling
-from hcs_edge.extender.view import FleetView
+from hcs_edge.extender.grants import RESERVATION_TTL_S, BindRequest
 from hcs_edge.kube.port import Binding, KubeConflictError, KubeError, Pod
+from tests.support.extender import OTHER, Replica, World, bind
 from tests.support.facts import (
     GIB,
     NODE,
@@ -33,73 +29,6 @@ from tests.support.facts import (
 from tests.support.folding import Folding
 from tests.support.kube_twin import KubeTwin, pod
 
-OTHER = NodeName("gpu-1")
-
-
-class Replica:
-    """One extender: its own view, ledger, verbs and reconciler, on a shared bus and API server."""
-
-    def __init__(self, bus: MemoryBus, store: MemoryStore, kube: KubeTwin) -> None:
-        self.now_ns = START_NS
-        self.view = FleetView(store, bus)
-        self.ledger = Ledger(bus, self.view)
-        self.scheduling = Scheduling(
-            view=self.view, ledger=self.ledger, kube=kube, clock_ns=lambda: self.now_ns
-        )
-        self.reconciler = Reconciler(
-            view=self.view, ledger=self.ledger, kube=kube, clock_ns=lambda: self.now_ns
-        )
-        self._following: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Load and follow."""
-        await self.view.load()
-        self.follow()
-
-    def follow(self) -> None:
-        """Follow the bus from where the view stands."""
-        self._following = asyncio.create_task(self.view.follow())
-
-    async def stop(self) -> None:
-        """End without a word, as a killed process does."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
-
-
-class World:
-    """Two nodes with one 80 GiB card each."""
-
-    def __init__(self) -> None:
-        self.bus = MemoryBus()
-        self.store = MemoryStore()
-        self.kube = KubeTwin(pod())
-        self.replicas: list[Replica] = []
-
-    async def prepare(self) -> None:
-        """Put the fingerprints into the log, and project them."""
-        folding = Folding(load_policy())
-        for node, name in ((NODE, "d0"), (OTHER, "d1")):
-            fact = fingerprint(device(name))
-            await self.bus.publish_many([message(fact, node=node)])
-            folding.add(fact, node=node)
-        await self.store.commit(folding.batch())
-
-    async def replica(self) -> Replica:
-        """Start another extender."""
-        made = Replica(self.bus, self.store, self.kube)
-        await made.start()
-        self.replicas.append(made)
-        return made
-
-    async def ledger_states(self) -> list[str]:
-        """Return the ledger's states in order."""
-        follower = await self.bus.follow(
-            FACTS_STREAM, after=StreamSeq(0), subjects=(ALLOCATION_SUBJECTS,)
-        )
-        records = await follower.fetch(limit=1000, timeout_s=0.05)
-        return [msgspec.json.decode(record.payload)["data"]["state"] for record in records]
-
 
 @pytest.fixture
 async def world() -> AsyncIterator[World]:
@@ -109,11 +38,6 @@ async def world() -> AsyncIterator[World]:
     yield made
     for replica in made.replicas:
         await replica.stop()
-
-
-def bind(name: str = "pod-1", node: NodeName = NODE) -> BindRequest:
-    """Return what the scheduler says at bind."""
-    return BindRequest(pod_name=name, pod_namespace="default", pod_uid=PodUid(name), node=node)
 
 
 async def test_filter_passes_nodes_that_fit_and_explains_the_others(world: World) -> None:
@@ -270,28 +194,6 @@ async def test_a_pod_that_is_gone_is_not_bound_and_its_reservation_is_released(
     assert replica.view.fleet.devices[DeviceId("d0")].vram_allocated_bytes == 0
 
 
-async def test_a_retry_on_another_node_moves_the_reservation(world: World) -> None:
-    class RefusingOnce(KubeTwin):
-        """Fails the first Binding."""
-
-        failed = False
-
-        async def bind(self, binding: Binding) -> None:
-            """Fail once."""
-            if not self.failed:
-                self.failed = True
-                raise KubeError("500: try again")
-            await super().bind(binding)
-
-    world.kube = RefusingOnce(pod())
-    replica = await world.replica()
-    assert "500" in await replica.scheduling.bind(bind(node=NODE))
-    assert await replica.scheduling.bind(bind(node=OTHER)) == ""
-    assert await world.ledger_states() == ["reserved", "released", "reserved"]
-    assert replica.view.fleet.devices[DeviceId("d0")].vram_allocated_bytes == 0
-    assert replica.view.fleet.devices[DeviceId("d1")].vram_allocated_bytes == 16 * GIB
-
-
 async def finished(world: World, phase: str) -> Pod:
     """Bind a Pod and return it as it looks at its end."""
     replica = world.replicas[0]
@@ -335,16 +237,6 @@ async def test_a_reservation_that_nobody_binds_is_released_after_its_time(world:
     replica.now_ns += 2 * SECOND
     await replica.reconciler.sweep()
     assert await world.ledger_states() == ["reserved", "released"]
-
-
-async def test_a_grant_newer_than_the_list_of_pods_is_left_alone(world: World) -> None:
-    replica = await world.replica()
-    replica.scheduling.filter(pod(), [NODE])
-    assert await replica.scheduling.bind(bind()) == ""
-    world.kube.pods.clear()
-    replica.now_ns = START_NS - SECOND  # the list was asked for before the grant
-    await replica.reconciler.sweep()
-    assert await world.ledger_states() == ["reserved"]
 
 
 class SilentBus(MemoryBus):

@@ -139,6 +139,14 @@ def test_a_deployments_template_gets_limits_and_no_more() -> None:
     assert operation["value"]["limits"]["ai.compute/vram"] == "16Gi"
 
 
+def test_a_cron_jobs_template_gets_them_where_it_lies() -> None:
+    cron_job = {"spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": pod()}}}}
+    response = mutate(review(cron_job, resource="cronjobs"))
+    [operation] = msgspec.json.decode(base64.b64decode(response["patch"]))
+    assert operation["path"] == "/spec/jobTemplate/spec/template/spec/containers/0/resources"
+    assert operation["value"]["limits"]["ai.compute/vram"] == "16Gi"
+
+
 def review(new: Json, old: Json | None = None, *, resource: str = "pods") -> Any:
     """Return the request of an admission review."""
     body = {

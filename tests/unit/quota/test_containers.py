@@ -1,32 +1,52 @@
 """Reports become facts: only when something changed, at a bounded rate, at once when it matters."""
 
+from unittest import mock
+
 import pytest
 
-from hcs_agents.quota.containers import NEVER_S, Containers, UnknownClientError
-from hcs_agents.quota.wire import DeviceQuota, DeviceUsage, Hello, Usage
+from hcs_agents.quota.containers import (
+    ENDED_CONTAINERS_MAX,
+    NEVER_S,
+    PROCESSES_KNOWN_MAX,
+    Containers,
+    UnknownClientError,
+)
+from hcs_agents.quota.wire import COUNT_MAX, DeviceQuota, DeviceUsage, Hello, Usage
 from hcs_bus.events import Quota
 from hcs_bus.names import DeviceId, PodUid
 
 CARD = DeviceId("GPU-1")
 
 
-def hello(pod_uid: str = "pod", *cards: str) -> Hello:
+def hello(pod_uid: str = "pod", *cards: str, process: int = 1) -> Hello:
     quotas = [DeviceQuota(device_id=DeviceId(card), quota_bytes=100) for card in cards or (CARD,)]
     return Hello(
-        lost=0, pid=1, epoch_ns=1, pod_uid=PodUid(pod_uid), container="main", devices=tuple(quotas)
+        lost=0,
+        pid=1,
+        epoch_ns=1,
+        process=process,
+        pod_uid=PodUid(pod_uid),
+        container="main",
+        devices=tuple(quotas),
     )
 
 
 def usage(
-    used: int, *, peak: int = 0, refusals: int = 0, revision: int = 1, epoch: int = 1
+    used: int,
+    *,
+    peak: int = 0,
+    refusals: int = 0,
+    revision: int = 1,
+    epoch: int = 1,
+    launches: int = 0,
 ) -> Usage:
     device = DeviceUsage(used_bytes=used, peak_bytes=max(peak, used), refusals=refusals)
-    return Usage(lost=0, epoch_ns=epoch, revision=revision, devices=(device,))
+    return Usage(lost=0, epoch_ns=epoch, revision=revision, launches=launches, devices=(device,))
 
 
 @pytest.fixture
 def containers() -> Containers:
-    return Containers(interval_s=1.0, urgent_interval_s=0.1)
+    return Containers(interval_s=1.0, urgent_interval_s=0.1, launches_interval_s=30.0)
 
 
 def due(containers: Containers, now_s: float) -> list[Quota]:
@@ -147,3 +167,156 @@ def test_usage_of_other_cards_than_said_is_an_error(containers: Containers) -> N
     containers.hello(1, hello("pod", "GPU-1", "GPU-2"))
     with pytest.raises(UnknownClientError):
         containers.usage(1, usage(5))
+
+
+def launched(containers: Containers) -> int:
+    """Return what the only container has launched."""
+    (fact,) = containers.state(at_ns=0)
+    return fact.launches
+
+
+def test_launches_are_the_sum_over_processes_whatever_the_order_of_their_reports(
+    containers: Containers,
+) -> None:
+    containers.hello(1, hello(process=1))
+    containers.hello(2, hello(process=2))
+    containers.usage(1, usage(5, revision=7, launches=10))
+    containers.usage(2, usage(5, revision=6, launches=200))  # older, and still its own launches
+    containers.usage(1, usage(5, revision=8, launches=11))
+    assert launched(containers) == 211
+
+
+def test_a_process_that_ended_stays_in_the_sum(containers: Containers) -> None:
+    containers.hello(1, hello(process=1))
+    containers.hello(2, hello(process=2))
+    containers.usage(1, usage(5, launches=10))
+    containers.usage(2, usage(5, launches=20))
+    containers.gone(1)
+    containers.usage(2, usage(5, launches=25))
+    assert launched(containers) == 35
+    containers.gone(2)
+    assert [fact.launches for fact in due(containers, 0)] == [35]
+
+
+def test_a_process_that_comes_back_counts_once(containers: Containers) -> None:
+    containers.hello(1, hello(process=1))
+    containers.usage(1, usage(5, launches=10))
+    containers.hello(2, hello(process=1))  # before the end of the first connection was seen
+    containers.gone(1)
+    containers.usage(2, usage(5, launches=12))
+    assert launched(containers) == 12
+    containers.gone(2)
+    due(containers, 0)
+    assert len(containers) == 0
+    containers.hello(3, hello(process=1))
+    containers.usage(3, usage(5, launches=15))
+    assert launched(containers) == 15
+
+
+def test_a_container_goes_on_counting_with_its_next_program(containers: Containers) -> None:
+    for process in (1, 2, 3):
+        containers.hello(process, hello(process=process))
+        containers.usage(process, usage(5, launches=10))
+        containers.gone(process)
+        (fact,) = due(containers, process)
+        assert fact.launches == 10 * process
+        assert len(containers) == 0
+
+
+def test_no_report_takes_launches_back_or_makes_more_than_a_fact_can_say(
+    containers: Containers,
+) -> None:
+    containers.hello(1, hello(process=1))
+    containers.usage(1, usage(5, launches=COUNT_MAX))
+    containers.usage(1, usage(5, launches=3))
+    assert launched(containers) == COUNT_MAX
+    containers.hello(2, hello(process=2))
+    containers.usage(2, usage(5, launches=COUNT_MAX))
+    assert launched(containers) == COUNT_MAX
+
+
+def test_launches_alone_wait_half_a_minute_on_each_card(containers: Containers) -> None:
+    containers.hello(1, hello("pod", "GPU-1", "GPU-2"))
+    device = DeviceUsage(used_bytes=5, peak_bytes=5, refusals=0)
+    for second in range(100):
+        report = Usage(
+            lost=0, epoch_ns=1, revision=second, launches=1000 * second, devices=(device, device)
+        )
+        containers.usage(1, report)
+        facts = due(containers, second)
+        assert [fact.launches for fact in facts] == [1000 * second] * len(facts)
+        assert len(facts) == (2 if second % 30 == 0 else 0), second
+    assert containers.next_due_at_s() == 120
+
+
+def test_what_else_changes_takes_the_launches_along(containers: Containers) -> None:
+    containers.hello(1, hello())
+    containers.usage(1, usage(5, launches=1))
+    due(containers, 10)
+    containers.usage(1, usage(6, revision=2, launches=2))
+    assert [(fact.used_bytes, fact.launches) for fact in due(containers, 11)] == [(6, 2)]
+    assert containers.next_due_at_s() == NEVER_S
+
+
+def test_a_report_is_no_work_for_other_containers(
+    containers: Containers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(512):
+        containers.hello(number, hello(f"pod-{number}"))
+        containers.usage(number, usage(5))
+    assert len(due(containers, 0)) == 512
+    compute = mock.Mock(wraps=containers._due_at_s)
+    monkeypatch.setattr(containers, "_due_at_s", compute)
+    for revision in range(2, 102):
+        containers.usage(7, usage(5 + revision, revision=revision))
+        assert containers.next_due_at_s() == 1
+    assert compute.call_count <= 2 * 100
+    assert len(containers._queue) <= 2
+    assert [fact.pod_uid for fact in due(containers, 1)] == ["pod-7"]
+
+
+def test_the_next_fact_is_the_earliest_whatever_came_last(containers: Containers) -> None:
+    for number in (1, 2, 3):
+        containers.hello(number, hello(f"pod-{number}"))
+        containers.usage(number, usage(5))
+        assert len(due(containers, number)) == 1
+    containers.usage(3, usage(6, revision=2))
+    assert containers.next_due_at_s() == 4
+    containers.usage(1, usage(6, revision=2))
+    assert containers.next_due_at_s() == 2
+    containers.usage(2, usage(5, refusals=1, revision=2))
+    assert containers.next_due_at_s() == 2
+    containers.usage(1, usage(5, revision=3))  # as it was: nothing to say
+    assert containers.next_due_at_s() == pytest.approx(2.1)
+    assert [fact.pod_uid for fact in due(containers, 3)] == ["pod-2"]
+    assert [fact.pod_uid for fact in due(containers, 4)] == ["pod-3"]
+    assert containers.next_due_at_s() == NEVER_S
+
+
+def test_a_state_that_comes_and_goes_does_not_fill_the_queue(containers: Containers) -> None:
+    containers.hello(1, hello())
+    containers.usage(1, usage(5))
+    due(containers, 0)
+    for revision in range(2, 1000):
+        containers.usage(1, usage(5 + revision % 2, revision=revision))
+        assert containers.next_due_at_s() == (1 if revision % 2 else NEVER_S)
+        assert len(containers._queue) <= 2
+
+
+def test_what_is_remembered_of_launches_is_bounded(containers: Containers) -> None:
+    for number in range(2 * ENDED_CONTAINERS_MAX):
+        containers.hello(number, hello(f"pod-{number}"))
+        containers.usage(number, usage(5, launches=1))
+        containers.gone(number)
+        due(containers, number)
+    containers.hello(0, hello("pod-0", process=2))
+    containers.usage(0, usage(5, launches=1))
+    assert launched(containers) == 1  # too long ago
+    for number in range(1, 2 * PROCESSES_KNOWN_MAX):
+        containers.hello(number, hello("pod-0", process=2 + number))
+    assert all(len(ended.processes) == 1 for ended in containers._ended.values())
+    assert len(containers._ended) <= ENDED_CONTAINERS_MAX
+    (alive,) = containers._containers.values()
+    assert len(alive.launches.processes) == PROCESSES_KNOWN_MAX
+    containers.usage(0, usage(5, revision=2, launches=3))  # forgotten by number, but connected
+    assert launched(containers) == 3

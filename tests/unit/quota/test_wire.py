@@ -20,9 +20,10 @@ def test_a_hello_is_read() -> None:
 
 
 def test_usage_is_read() -> None:
-    message = decode(quota_client.usage(5, peak_bytes=9, refusals=2, revision=3, devices=2))
+    packet = quota_client.usage(5, peak_bytes=9, refusals=2, revision=3, launches=8, devices=2)
+    message = decode(packet)
     assert isinstance(message, Usage)
-    assert message.revision == 3
+    assert (message.revision, message.launches) == (3, 8)
     assert len(message.devices) == 2
     assert message.devices[1] == wire.DeviceUsage(used_bytes=5, peak_bytes=9, refusals=2)
 
@@ -39,7 +40,7 @@ USAGE = quota_client.usage(1)
         pytest.param(HELLO[:-1], id="too short"),
         pytest.param(HELLO + b"\0", id="too long"),
         pytest.param(b"\0" + HELLO[1:], id="foreign magic"),
-        pytest.param(HELLO[:4] + b"\2\0" + HELLO[6:], id="unknown version"),
+        pytest.param(HELLO[:4] + b"\1\0" + HELLO[6:], id="version of before"),
         pytest.param(HELLO[:6] + b"\2\0" + HELLO[8:], id="hello called usage"),
         pytest.param(USAGE[:6] + b"\3\0" + USAGE[8:], id="reclaim from a process"),
         pytest.param(quota_client.hello(devices=()), id="no card"),
@@ -50,7 +51,8 @@ USAGE = quota_client.usage(1)
         pytest.param(quota_client.hello(pod_uid="\xff"), id="not ASCII"),
         pytest.param(quota_client.hello(quota_bytes=2**63), id="quota of 64 bits"),
         pytest.param(quota_client.usage(2**63), id="usage of 64 bits"),
-        pytest.param(USAGE[:32] + b"\x11\0\0\0" + USAGE[36:], id="seventeen cards"),
+        pytest.param(quota_client.usage(1, launches=2**63), id="launches of 64 bits"),
+        pytest.param(USAGE[:40] + b"\x11\0\0\0" + USAGE[44:], id="seventeen cards"),
     ],
 )
 def test_a_malformed_packet_is_refused(packet: bytes) -> None:
@@ -67,6 +69,7 @@ HELLOS = st.builds(
     lost=TIMES_LOST,
     pid=st.integers(-(2**31), 2**31 - 1),
     epoch_ns=WORDS_OF_64_BITS,
+    process=WORDS_OF_64_BITS,
     pod_uid=WORDS.filter(lambda word: len(word) < wire.POD_UID_BYTES).map(PodUid),
     container=WORDS.filter(lambda word: len(word) < wire.CONTAINER_BYTES),
     devices=st.lists(
@@ -84,6 +87,7 @@ USAGES = st.builds(
     lost=TIMES_LOST,
     epoch_ns=WORDS_OF_64_BITS,
     revision=WORDS_OF_64_BITS,
+    launches=NUMBERS,
     devices=st.lists(
         st.builds(wire.DeviceUsage, used_bytes=NUMBERS, peak_bytes=NUMBERS, refusals=NUMBERS),
         min_size=1,
@@ -100,11 +104,13 @@ def packed(message: Hello | Usage) -> bytes:
         ids = [device.device_id.encode() for device in message.devices] + [b""] * empty
         quotas = [device.quota_bytes for device in message.devices] + [0] * empty
         names = (message.pod_uid.encode(), message.container.encode())
-        body = wire.HELLO.pack(message.pid, count, message.epoch_ns, *names, *ids, *quotas)
+        whose = (message.pid, count, message.epoch_ns, message.process)
+        body = wire.HELLO.pack(*whose, *names, *ids, *quotas)
         return quota_client.header(wire.MessageType.HELLO, body, lost=message.lost)
     numbers = [(card.used_bytes, card.peak_bytes, card.refusals) for card in message.devices]
     rest = [number for card in numbers + [(0, 0, 0)] * empty for number in card]
-    body = wire.USAGE.pack(message.epoch_ns, message.revision, count, 0, *rest)
+    when = (message.epoch_ns, message.revision)
+    body = wire.USAGE.pack(*when, message.launches, count, 0, *rest)
     return quota_client.header(wire.MessageType.USAGE, body, lost=message.lost)
 
 
@@ -144,7 +150,7 @@ def test_no_body_behind_a_good_header_does_more(
     is_read_or_refused(quota_client.header(type_, body))
 
 
-@given(HELLOS | USAGES, st.lists(st.tuples(st.integers(0, 1799), st.integers(0, 255)), max_size=8))
+@given(HELLOS | USAGES, st.lists(st.tuples(st.integers(0, 1807), st.integers(0, 255)), max_size=8))
 def test_no_changed_bytes_do_more_than_be_refused(
     message: Hello | Usage, changes: list[tuple[int, int]]
 ) -> None:
@@ -154,7 +160,7 @@ def test_no_changed_bytes_do_more_than_be_refused(
     is_read_or_refused(bytes(packet))
 
 
-@given(HELLOS | USAGES, st.integers(0, 1800))
+@given(HELLOS | USAGES, st.integers(0, 1808))
 def test_no_cut_message_is_read(message: Hello | Usage, end: int) -> None:
     packet = packed(message)
     with pytest.raises(WireError):
