@@ -11,6 +11,7 @@ can say. That fault is the agent's own; it ends when each kind of call has retur
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
@@ -25,6 +26,7 @@ from hcs_agents.detectors.port import DeviceProcess, FaultSignal
 from hcs_agents.enforcement import GRACE_S, Enforcement, look_up
 from hcs_agents.fault_catalogue import HANG, catalogue, describe
 from hcs_agents.fault_memory import FaultMemory, RememberedFault
+from hcs_agents.fault_repeats import FaultRepeats
 from hcs_agents.metrics import AgentMetrics
 from hcs_agents.nics import rdma_nics
 from hcs_agents.node_view import NodeView
@@ -36,7 +38,7 @@ from hcs_agents.worker_frames import Faults, Mistake, OnCards, Order, Sampled, S
 from hcs_agents.worker_nursery import WorkerStarter
 from hcs_bus.envelope import KIND_OF_FACT
 from hcs_bus.errors import TransientError
-from hcs_bus.events import Fact, Fault, FaultState, Fingerprint, Heartbeat
+from hcs_bus.events import Fact, Fault, FaultState, Fingerprint, Heartbeat, Quota
 from hcs_bus.names import NANOSECONDS_PER_SECOND, DeviceId, NodeName, Vendor
 from hcs_bus.port import Bus
 from hcs_bus.spool import Spool
@@ -73,7 +75,11 @@ class AgentSettings:
 
 
 class Agent:
-    """See the module's docstring. `run` may be called once."""
+    """See the module's docstring. `run` may be called once.
+
+    Raises:
+        ConfigError: another agent has this node's spool.
+    """
 
     def __init__(
         self,
@@ -98,6 +104,7 @@ class Agent:
             spool=self._spool,
             publisher=self._publisher,
             quota=self._quota.counters,
+            usage=self._usage_now,
             node=self._node,
             enforcement=self._enforcement,
         )
@@ -107,6 +114,7 @@ class Agent:
         self._observed = asyncio.Event()  # means: "there is something to take or to tell"
         self._fingerprint: Fingerprint | None = None  # the last one told
         self._held: list[tuple[Vendor, FaultSignal]] = []  # until the first fingerprint
+        self._repeats = {vendor: FaultRepeats() for vendor in workers.vendors}
 
     # --- Life -------------------------------------------------------------------------------------
 
@@ -149,13 +157,19 @@ class Agent:
         else:
             self._metrics.unkept.labels(kind).inc()
 
+    def _usage_now(self) -> list[Quota]:
+        return [*self._enforcement.state(at_ns=self._clock_ns()), *self._quota.state()]
+
     async def _end(self) -> None:
         await self._workers.close()
+        with contextlib.suppress(AgentError):  # it ends anyway
+            self._drain()
+        self._tell_repeats(now_s=math.inf)
         self._quota.stop()
         if self._bus is not None:
             with contextlib.suppress(TimeoutError, TransientError):
                 async with asyncio.timeout(FAREWELL_S):
-                    await self._publisher.flush_once(self._bus)
+                    await self._publisher.flush(self._bus)
                     await self._bus.close()
         LOG.info("agent_ends", node=self._settings.node, spooled=len(self._spool))
         self._spool.close()
@@ -191,6 +205,8 @@ class Agent:
             timeout_s = self._settings.fingerprint_interval_s
             if self._fingerprint is None:
                 timeout_s = max(0.0, impatient_at_s - loop.time())
+            for repeats in self._repeats.values():
+                timeout_s = min(timeout_s, max(0.0, repeats.due_at_s - loop.time()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_s):
                     await self._observed.wait()
@@ -212,8 +228,16 @@ class Agent:
         if self._node.is_complete:
             self._tell_fingerprint()
         if self._fingerprint is not None:
+            now_s = asyncio.get_running_loop().time()
             held, self._held = self._held, []
             for vendor, signal in held:
+                if self._repeats[vendor].take(signal, now_s=now_s):
+                    self._tell_fault(vendor, signal)
+            self._tell_repeats(now_s=now_s)
+
+    def _tell_repeats(self, *, now_s: float) -> None:
+        for vendor, repeats in self._repeats.items():
+            for signal in repeats.due(now_s=now_s):
                 self._tell_fault(vendor, signal)
 
     def _take(self, observation: Observation) -> None:
@@ -238,20 +262,32 @@ class Agent:
                     self._hold_hangs(vendor, detail)
             case Recovery(vendor=vendor):
                 self._held += [
-                    (vendor, _hang(fault.device_id, FaultState.CLEARED))
-                    for fault in self._memory
-                    if fault.vendor is vendor and fault.code == HANG
+                    (vendor, _hang(device_id, FaultState.CLEARED))
+                    for device_id in sorted(self._hanging(vendor))
                 ]
             case Mistake(vendor=vendor, detail=detail):
                 raise AgentError(f"the {vendor} detector failed: {detail}")
 
     def _hold_hangs(self, vendor: Vendor, detail: str) -> None:
-        hanging = {fault.device_id for fault in self._memory if fault.code == HANG}
+        hanging = self._hanging(vendor)
         self._held += [
-            (vendor, _hang(device.device_id, FaultState.RAISED, detail))
-            for device in self._node.devices_of(vendor)
-            if device.device_id not in hanging
+            (vendor, _hang(device_id, FaultState.RAISED, detail))
+            for device_id in self._node.last_seen_of(vendor)
+            if device_id not in hanging
         ]
+
+    def _hanging(self, vendor: Vendor) -> set[DeviceId]:
+        """Return the cards that hang when all is told that waits to be."""
+        hanging = {
+            fault.device_id
+            for fault in self._memory
+            if fault.vendor is vendor and fault.code == HANG
+        }
+        for of, signal in self._held:
+            if of is vendor and signal.code == HANG:
+                raised = signal.state is FaultState.RAISED
+                hanging = hanging | {signal.device_id} if raised else hanging - {signal.device_id}
+        return hanging
 
     def _note_processes(self, vendor: Vendor, processes: tuple[DeviceProcess, ...]) -> None:
         """Tell of the Pods that use cards without a quota."""

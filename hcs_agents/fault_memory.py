@@ -3,18 +3,26 @@
 The memory is written before a raised fault is spooled and after a cleared one is. So after a crash
 in between it holds one fault too many, never one too few; the agent tells again at its start of
 every fault it remembers, and the detector of the end of those that are over.
+
+A file that was damaged is set aside, for a person to look at, and what can be read of it counts: an
+agent that would not start for it would tell of no fault at all.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from hcs_agents.detectors.port import ActiveFault
 from hcs_bus.names import DeviceId, Vendor
 
+LOG = structlog.get_logger()
+
 FILE = "faults.json"
+DAMAGED = ".damaged"  # the end of a file's name that was set aside; the next one replaces it
 
 
 class RememberedFault(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -25,7 +33,8 @@ class RememberedFault(msgspec.Struct, frozen=True, kw_only=True, order=True):
     code: str
 
 
-DECODER = msgspec.json.Decoder(list[RememberedFault])
+LIST_DECODER = msgspec.json.Decoder(list[msgspec.Raw])
+DECODER = msgspec.json.Decoder(RememberedFault)
 
 
 class FaultMemory:
@@ -34,7 +43,7 @@ class FaultMemory:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / FILE
-        self._faults = set(DECODER.decode(self._path.read_bytes()) if self._path.exists() else ())
+        self._faults = self._load()
 
     def __iter__(self) -> Iterator[RememberedFault]:
         return iter(sorted(self._faults))
@@ -58,6 +67,27 @@ class FaultMemory:
         if fault in self._faults:
             self._faults.remove(fault)
             self._save()
+
+    def _load(self) -> set[RememberedFault]:
+        if not self._path.exists():
+            return set()
+        faults: set[RememberedFault] = set()
+        unread = 0
+        try:
+            listed = LIST_DECODER.decode(self._path.read_bytes())
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            listed, unread = [], 1
+        for raw in listed:
+            try:
+                faults.add(DECODER.decode(raw))
+            except (msgspec.DecodeError, UnicodeDecodeError):  # e.g. of a vendor of a newer agent
+                unread += 1
+        if unread:
+            aside = self._path.with_suffix(DAMAGED)
+            LOG.error("fault_memory_damaged", kept=len(faults), set_aside=str(aside))
+            with contextlib.suppress(OSError):
+                aside.write_bytes(self._path.read_bytes())
+        return faults
 
     def _save(self) -> None:
         beside = self._path.with_suffix(".new")

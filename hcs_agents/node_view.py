@@ -42,6 +42,7 @@ class NodeView:
         self.malformed = 0  # readings that could not be true
         self._vendors = tuple(vendors)
         self._scans: dict[Vendor, Scan] = {}
+        self._seen: dict[Vendor, tuple[DeviceId, ...]] = {}
         self._samples: dict[Vendor, dict[DeviceId, DeviceSample]] = {}
         self._fresh: set[Vendor] = set()  # whose samples no fact has told of
         self._sampled_at_ns = 0
@@ -67,13 +68,20 @@ class NodeView:
         scan = self._scans.get(vendor)
         return scan.devices if scan else ()
 
+    def last_seen_of(self, vendor: Vendor) -> tuple[DeviceId, ...]:
+        """Return the cards that a vendor's library had when it last worked."""
+        return self._seen.get(vendor, ())
+
     # --- In ---------------------------------------------------------------------------------------
 
     def note_scan(self, scan: Scan) -> None:
         """Take in what a worker has found."""
-        self._scans[scan.report.vendor] = scan
-        if scan.report.state is not DetectorState.OK:
-            self._forget_samples(scan.report.vendor)
+        vendor = scan.report.vendor
+        self._scans[vendor] = scan
+        if scan.report.state is DetectorState.OK:
+            self._seen[vendor] = tuple(device.device_id for device in scan.devices)
+        else:
+            self._forget_samples(vendor)
 
     def note_failure(self, failure: Failure) -> None:
         """Take in that a worker has failed: its library is broken, its cards are what they were."""

@@ -4,7 +4,8 @@ It says before each call what it calls, because the call may not come back, and 
 differs from the one before. With each sample goes the list of processes on the cards, unless nobody
 is there. Samples are taken at multiples of their interval on the node's own clock, so those of all
 vendors belong to one moment. A library that is missing or breaks ends the loop with a last word:
-whoever wants another try starts another worker, which loads it anew.
+whoever wants another try starts another worker, which loads it anew. If the detector has heard of
+faults that it has not told yet, they go before the end.
 """
 
 import contextlib
@@ -56,15 +57,18 @@ class DetectorWatcher:
         self._send = send
         self._stopped = stopped
         self._monotonic_s = monotonic_s
+        self._is_open = False
         self._sent: Scan | None = None
         self._told_of_nobody = False  # the worker before may have told of somebody
 
     def run(self) -> None:
         """Watch. What `send` raises comes out, for then nobody listens any more."""
         try:
-            self._watch()
-        except (LibraryMissingError, LibraryBrokenError) as error:
-            self._send(_failed(self._detector.vendor, error))
+            try:
+                self._watch()
+            except (LibraryMissingError, LibraryBrokenError) as error:
+                self._send(_failed(self._detector.vendor, error))
+                self._tell_leftovers()
         except ConnectionError:
             raise
         except Exception as error:  # ours: the agent ends on it
@@ -78,6 +82,7 @@ class DetectorWatcher:
     def _watch(self) -> None:
         self._send(Doing(operation=Operation.OPEN))
         self._detector.open(self._order.active)
+        self._is_open = True
         scan_at_s = sample_at_s = self._monotonic_s()
         while not self._stopped():
             if self._monotonic_s() >= scan_at_s:
@@ -88,11 +93,25 @@ class DetectorWatcher:
                 self._list_processes()
                 sample_at_s = next_multiple(self._monotonic_s(), self._order.sample_interval_s)
             due_in_s = min(scan_at_s, sample_at_s) - self._monotonic_s()
-            self._send(Doing(operation=Operation.WAIT))
-            signals = self._detector.wait_faults(min(WAIT_S, max(0.0, due_in_s)))
-            if signals:
-                self._send(Faults(vendor=self._detector.vendor, signals=tuple(signals)))
+            if self._tell_faults(min(WAIT_S, max(0.0, due_in_s))):
                 scan_at_s = self._monotonic_s()  # a card may have come or gone with it
+
+    def _tell_faults(self, timeout_s: float) -> bool:
+        """Wait for faults; true when there were some."""
+        self._send(Doing(operation=Operation.WAIT))
+        signals = self._detector.wait_faults(timeout_s)
+        if signals:
+            self._send(Faults(vendor=self._detector.vendor, signals=tuple(signals)))
+        return bool(signals)
+
+    def _tell_leftovers(self) -> None:
+        """Tell what a detector had heard before its library broke: its driver does not repeat it.
+
+        After the last word, which so is said even if this hangs.
+        """
+        if self._is_open:
+            with contextlib.suppress(LibraryBrokenError):
+                self._tell_faults(0.0)
 
     def _scan(self) -> None:
         self._send(Doing(operation=Operation.SCAN))

@@ -71,8 +71,8 @@ static void empty(struct hcs_ledger *ledger, unsigned slot) {
 }
 
 /* Who empties a slot owns it meanwhile: no other does the same at the same time, nobody joins it,
- * and if we are killed in there, it is a dead process's slot again. (Stopped in there, we keep its bytes
- * from the others until we go on.) */
+ * and if we are killed in there, it is a dead process's slot again. (Stopped in there, we keep its
+ * bytes from the others until we go on.) */
 static unsigned drop_dead(struct hcs_ledger *ledger, uint64_t self) {
     unsigned dropped = 0;
     for (unsigned slot = 0; slot < slots_used(ledger); slot++) {

@@ -32,6 +32,7 @@ enum {
 #define DCMI_SEVERITY_CRITICAL 3
 #define DCMI_FILTER_EVENT_ID 1U
 #define DCMI_FILTER_SEVERITY 2U
+#define DCMI_DEVICE_TYPE_DDR 0
 #define DCMI_DEVICE_TYPE_HBM 2
 #define DCMI_FREQ_AICORE_CURRENT 7
 #define DCMI_UTILIZATION_AICORE 2
@@ -95,6 +96,16 @@ struct dcmi_hbm_info {
 };
 _Static_assert(sizeof(struct dcmi_hbm_info) == 32, "dcmi_hbm_info");
 _Static_assert(offsetof(struct dcmi_hbm_info, memory_usage) == 16, "dcmi_hbm_info.memory_usage");
+
+struct dcmi_get_memory_info_stru {
+    uint64_t memory_size, memory_available; /* MB */
+    unsigned freq;
+    uint64_t hugepagesize, hugepages_total, hugepages_free;
+    unsigned utiliza;
+    unsigned char reserve[60];
+};
+_Static_assert(sizeof(struct dcmi_get_memory_info_stru) == 112, "dcmi_get_memory_info_stru");
+_Static_assert(offsetof(struct dcmi_get_memory_info_stru, utiliza) == 48, "utiliza");
 
 struct dcmi_ecc_info {
     int enable_flag;

@@ -103,13 +103,6 @@ EXPORT int dcmi_get_device_errorcode_string(int card_id, int device_id, unsigned
 
 /* --- Events ---------------------------------------------------------------------------------- */
 
-static bool passes(const struct dcmi_event_filter *filter, unsigned code) {
-    if (filter->filter_flag & DCMI_FILTER_EVENT_ID && filter->event_id != code)
-        return false;
-    return !(filter->filter_flag & DCMI_FILTER_SEVERITY) ||
-           filter->severity <= DCMI_SEVERITY_CRITICAL;
-}
-
 static void fill(struct dcmi_event *out, const struct hcs_sim_event *event, unsigned code,
                  unsigned card) {
     memset(out, 0, sizeof *out);
@@ -124,6 +117,14 @@ static void fill(struct dcmi_event *out, const struct hcs_sim_event *event, unsi
     snprintf(fault->event_name, sizeof fault->event_name, "simulated fault %08X", code);
 }
 
+/* Whether a filter lets an event through: of a severity, all from there up. */
+static bool passes(const struct dcmi_event_filter *filter,
+                   const struct dcmi_dms_fault_event *fault) {
+    if (filter->filter_flag & DCMI_FILTER_EVENT_ID && filter->event_id != fault->event_id)
+        return false;
+    return !(filter->filter_flag & DCMI_FILTER_SEVERITY) || fault->severity >= filter->severity;
+}
+
 /* Take the oldest event of a card that was not handed out. */
 static bool take(const struct hcs_sim_scenario *scenario, const struct hcs_sim_device *device,
                  const struct dcmi_event_filter *filter, struct dcmi_event *out) {
@@ -135,9 +136,10 @@ static bool take(const struct hcs_sim_scenario *scenario, const struct hcs_sim_d
         if (event->device != device->number || event->number <= seen[device->number])
             continue;
         seen[device->number] = event->number;
-        found = hcs_dcmi_code(event->code, &code) && passes(filter, code);
-        if (found)
-            fill(out, event, code, hcs_sim_index_of(scenario, device));
+        if (!hcs_dcmi_code(event->code, &code))
+            continue;
+        fill(out, event, code, hcs_sim_index_of(scenario, device));
+        found = passes(filter, &out->event_t.dms_event);
     }
     pthread_mutex_unlock(&mutex);
     return found;

@@ -57,6 +57,11 @@ EXPORT int dcmi_get_device_frequency(int card_id, int device_id, int type, unsig
 
 /* --- Memory ---------------------------------------------------------------------------------- */
 
+/* The chips of the 310 family have DDR, all others HBM. */
+static bool has_ddr(const struct hcs_sim_device *device) {
+    return !strncmp(device->model, "310", 3);
+}
+
 EXPORT int dcmi_get_device_hbm_info(int card_id, int device_id, struct dcmi_hbm_info *out);
 EXPORT int dcmi_get_device_hbm_info(int card_id, int device_id, struct dcmi_hbm_info *out) {
     const struct hcs_sim_scenario *scenario;
@@ -64,12 +69,38 @@ EXPORT int dcmi_get_device_hbm_info(int card_id, int device_id, struct dcmi_hbm_
     int result = hcs_dcmi_enter(card_id, device_id, &scenario, &device);
     if (result != DCMI_OK)
         return result;
-    if (out)
+    if (has_ddr(device))
+        result = DCMI_ERR_CODE_NOT_SUPPORT;
+    else if (out)
         *out = (struct dcmi_hbm_info){.memory_size = device->vram_bytes / BYTES_PER_MB,
                                       .freq = device->memory_clock_mhz,
                                       .memory_usage = device->memory_used_bytes / BYTES_PER_MB,
                                       .temp = device->memory_temperature_c,
                                       .bandwith_util_rate = device->memory_utilization_percent};
+    else
+        result = DCMI_ERR_CODE_INVALID_PARAMETER;
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT int dcmi_get_device_memory_info_v3(int card_id, int device_id,
+                                          struct dcmi_get_memory_info_stru *out);
+EXPORT int dcmi_get_device_memory_info_v3(int card_id, int device_id,
+                                          struct dcmi_get_memory_info_stru *out) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    int result = hcs_dcmi_enter(card_id, device_id, &scenario, &device);
+    if (result != DCMI_OK)
+        return result;
+    uint64_t available = device->vram_bytes - device->memory_used_bytes;
+    if (!has_ddr(device))
+        result = DCMI_ERR_CODE_NOT_SUPPORT;
+    else if (out)
+        *out = (struct dcmi_get_memory_info_stru){
+            .memory_size = device->vram_bytes / BYTES_PER_MB,
+            .memory_available = available / BYTES_PER_MB,
+            .freq = device->memory_clock_mhz,
+            .utiliza = device->memory_utilization_percent};
     else
         result = DCMI_ERR_CODE_INVALID_PARAMETER;
     hcs_sim_scenario_release(scenario);
@@ -82,13 +113,14 @@ EXPORT int dcmi_get_device_ecc_info(int card_id, int device_id, int type,
                                     struct dcmi_ecc_info *out) {
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
-    if (type != DCMI_DEVICE_TYPE_HBM)
-        return DCMI_ERR_CODE_NOT_SUPPORT;
     int result = hcs_dcmi_enter(card_id, device_id, &scenario, &device);
     if (result != DCMI_OK)
         return result;
+    int own_type = has_ddr(device) ? DCMI_DEVICE_TYPE_DDR : DCMI_DEVICE_TYPE_HBM;
     unsigned single = (unsigned)device->ecc_corrected, twice = (unsigned)device->ecc_uncorrected;
-    if (out) /* over its life a chip has seen more than since the driver's start */
+    if (type != own_type)
+        result = DCMI_ERR_CODE_NOT_SUPPORT;
+    else if (out) /* over its life a chip has seen more than since the driver's start */
         *out = (struct dcmi_ecc_info){.enable_flag = 1,
                                       .single_bit_error_cnt = single,
                                       .double_bit_error_cnt = twice,

@@ -1,17 +1,20 @@
 /* Simulated libnvidia-ml.so.1: lifetime, enumeration, memory.
  *
  * A handle stands for one card for as long as the library is loaded. A card that has fallen off the
- * bus keeps its index and answers GPU_IS_LOST to everything, as with a real driver. When the driver
- * goes away the session goes with it: a driver that comes back needs a new nvmlInit.
+ * bus keeps its index and answers GPU_IS_LOST to everything, as with a real driver: also when it is
+ * plugged in again, until the next session. When the driver goes away the session goes with it: a
+ * driver that comes back needs a new nvmlInit.
  */
 #include "nvml.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static atomic_uint init_count;
 static atomic_bool driver_gone; /* seen since the last nvmlInit */
+static atomic_bool lost[HCS_SIM_DEVICES_MAX]; /* by device number: seen absent in this session */
 static char handles[HCS_SIM_DEVICES_MAX]; /* only their addresses matter: one per device number */
 
 /* --- Lifetime -------------------------------------------------------------------------------- */
@@ -26,7 +29,9 @@ EXPORT nvmlReturn_t nvmlInitWithFlags(unsigned flags) {
         return NVML_ERROR_DRIVER_NOT_LOADED;
     if (atomic_exchange(&driver_gone, false))
         hcs_nvml_events_reset();
-    init_count++;
+    if (init_count++ == 0)
+        for (size_t i = 0; i < HCS_SIM_DEVICES_MAX; i++)
+            lost[i] = false;
     return NVML_SUCCESS;
 }
 
@@ -62,6 +67,12 @@ EXPORT const char *nvmlErrorString(nvmlReturn_t result) {
     return "Unknown Error";
 }
 
+bool hcs_nvml_lost(const struct hcs_sim_device *device) {
+    if (!device->present)
+        lost[device->number] = true;
+    return lost[device->number];
+}
+
 bool hcs_nvml_initialised(void) { return init_count > 0 && !driver_gone; }
 
 int hcs_nvml_number(nvmlDevice_t handle) {
@@ -92,6 +103,19 @@ nvmlReturn_t hcs_nvml_acquire(const struct hcs_sim_scenario **scenario) {
     return result;
 }
 
+/* What a sick card answers to everything; success for a card that is well. */
+static nvmlReturn_t refusal_of(unsigned number) {
+    const char *path = getenv(HCS_SIM_NVML_REFUSALS_ENV);
+    FILE *file = path ? fopen(path, "re") : NULL;
+    unsigned sick, code, found = NVML_SUCCESS;
+    while (file && fscanf(file, "%u %u", &sick, &code) == 2)
+        if (sick == number)
+            found = code;
+    if (file)
+        fclose(file);
+    return (nvmlReturn_t)found;
+}
+
 nvmlReturn_t hcs_nvml_enter(nvmlDevice_t handle, const struct hcs_sim_scenario **scenario,
                             const struct hcs_sim_device **device) {
     int number = hcs_nvml_number(handle);
@@ -104,7 +128,7 @@ nvmlReturn_t hcs_nvml_enter(nvmlDevice_t handle, const struct hcs_sim_scenario *
     if (number >= 0 && (size_t)number < (*scenario)->device_count) {
         *device = &(*scenario)->devices[number];
         if ((*device)->vendor == HCS_SIM_NVIDIA)
-            result = (*device)->present ? NVML_SUCCESS : NVML_ERROR_GPU_IS_LOST;
+            result = hcs_nvml_lost(*device) ? NVML_ERROR_GPU_IS_LOST : refusal_of((unsigned)number);
     }
     if (result != NVML_SUCCESS) {
         hcs_sim_scenario_release(*scenario);

@@ -12,6 +12,10 @@
 
 #include "scenario.h"
 
+/* Names a file with a line "N CODE" for each card over the node that answers everything with that
+ * return code, e.g. 999; read on the way to a card. */
+#define HCS_SIM_NVML_REFUSALS_ENV "HCS_SIM_NVML_REFUSALS"
+
 #define EXPORT __attribute__((visibility("default")))
 
 typedef enum {
@@ -130,6 +134,9 @@ _Static_assert(sizeof(nvmlEventData_t) == 32, "nvmlEventData_t");
 
 /* Say whether an nvmlInit is in force, and the driver it was made with. */
 bool hcs_nvml_initialised(void);
+
+/* Say whether a card is lost to this session: it is away, or was when the session asked for it. */
+bool hcs_nvml_lost(const struct hcs_sim_device *device);
 
 /* Acquire a snapshot while the driver is loaded. On any other result than success `*scenario` is
  * NULL; on success the caller releases it. */

@@ -138,7 +138,7 @@ static bool take_event(nvmlEventSet_t set, const struct hcs_sim_scenario *scenar
 
 static bool any_lost(nvmlEventSet_t set, const struct hcs_sim_scenario *scenario) {
     for (size_t i = 0; i < scenario->device_count; i++)
-        if (set->registered[i] && !scenario->devices[i].present)
+        if (set->registered[i] && hcs_nvml_lost(&scenario->devices[i]))
             return true;
     return false;
 }

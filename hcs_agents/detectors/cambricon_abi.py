@@ -21,9 +21,16 @@ OK = 0
 NO_DRIVER = 1
 UNSUPPORTED_API_VERSION = 3
 UNINITIALIZED = 4
+INVALID_DEVICE_ID = 6
 INSUFFICIENT_SPACE = 9
 NOT_SUPPORTED = 10
+NO_DEVICES = 12
+NO_PERMISSION = 13
+NOT_FOUND = 14
 TIMEOUT = 17
+IN_PROBLEM = 18  # the card, not the driver
+LACKING = (NOT_SUPPORTED, UNSUPPORTED_API_VERSION)
+GONE = (INVALID_DEVICE_ID, NO_DEVICES, NOT_FOUND, IN_PROBLEM)
 VERSIONS = (6, 5)  # newest first
 
 HEALTH_GOOD = 1
@@ -542,11 +549,15 @@ class Cndev:
         with contextlib.suppress(LibraryBrokenError):
             self.call("cndevRelease")
 
-    def fill(self, name: str, structure: ctypes.Structure, *arguments: object) -> bool:
-        """Let a function fill a structure, its first argument; false when it did not."""
+    def ask(self, name: str, structure: ctypes.Structure, *arguments: object) -> int:
+        """Let a function fill a structure, its first argument, and return its status."""
         if hasattr(structure, "version"):
             structure.version = self.version
-        return self.call(name, ctypes.byref(structure), *arguments) == OK
+        return self.call(name, ctypes.byref(structure), *arguments)
+
+    def fill(self, name: str, structure: ctypes.Structure, *arguments: object) -> bool:
+        """Let a function fill a structure; false when it did not."""
+        return self.ask(name, structure, *arguments) == OK
 
     def card_name(self, handle: int) -> str:
         """Return the name of a card's model."""

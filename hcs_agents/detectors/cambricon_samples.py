@@ -2,9 +2,15 @@
 
 There is one function per quantity, and an older one behind some that drivers of version 5 have. No
 function tells how busy a card's memory is.
+
+Two functions count errors in different ways, and ports count each for itself. So a count comes from
+the same function each time, and is unknown while a port does not tell its own: a number that falls
+for an instant and is back looks like as many new errors.
 """
 
 import ctypes
+from collections.abc import Callable
+from typing import Any
 
 from hcs_agents.detectors import cambricon_abi as abi
 from hcs_agents.detectors.calls import celsius, percent, positive
@@ -23,12 +29,44 @@ THROTTLES = (
 BYTES_PER_KB = 1024
 
 
+Counter = tuple[str, Callable[[], Any], Callable[[Any], tuple[int, ...]]]
+"""A function that counts errors, the structure that it fills, and what counts of that."""
+
+MEMORY_ERRORS: tuple[Counter, ...] = (
+    (
+        "cndevGetMemEccCounter",
+        abi.MemoryErrors,
+        lambda new: (
+            new.volatile_sram_single + new.volatile_dram_single,
+            new.volatile_sram_double + new.volatile_sram_parity + new.volatile_dram_double,
+        ),
+    ),
+    ("cndevGetECCInfo", abi.EccInfo, lambda old: (old.corrected, old.uncorrected)),
+)
+"""The corrected and the uncorrected ones since the driver was loaded, newest function first."""
+
+PORT_ERRORS: tuple[Counter, ...] = (
+    (
+        "cndevGetMLULinkErrorCounter",
+        abi.LinkErrors,
+        lambda new: (new.fec_uncorrected + new.received_bad + new.sent_bad,),
+    ),
+    (
+        "cndevGetMLULinkCounter",
+        abi.LinkCounters,
+        lambda old: (old.replays + old.crc24 + old.crc32,),
+    ),
+)
+"""What went wrong on a port; what its FEC put right is everyday life on such a wire."""
+
+
 class Sampler:
     """Reads cards of one loaded library; how many ports a card has is asked once."""
 
     def __init__(self, cndev: abi.Cndev) -> None:
         self._cndev = cndev
-        self._ports: dict[int, int] = {}  # by handle
+        self._ports: dict[DeviceId, int] = {}
+        self._chosen: dict[tuple[DeviceId, tuple[int, ...]], tuple[Counter, ...]] = {}
 
     def read(self, device_id: DeviceId, handle: int) -> Reading | None:
         """Return what a card does; `None` when it does not answer."""
@@ -37,7 +75,7 @@ class Sampler:
         core_clock, memory_clock = _clocks(cndev, handle)
         generation, width = _link(cndev, handle)
         power_watts, reasons = _power_watts(cndev, handle), _throttle_reasons(cndev, handle)
-        utilization, counters = _utilization(cndev, handle), self._counters(handle)
+        utilization, counters = _utilization(cndev, handle), self._counters(device_id, handle)
         # Asked last: a card that went away meanwhile is left out, not told of half.
         memory = memory_of(cndev, handle)
         if memory is None:
@@ -57,24 +95,45 @@ class Sampler:
         )
         return Reading(sample=sample, counters=counters)
 
-    def _counters(self, handle: int) -> Counters:
-        corrected, uncorrected = _memory_errors(self._cndev, handle)
+    def _counters(self, device_id: DeviceId, handle: int) -> Counters:
+        memory = self._count(MEMORY_ERRORS, device_id, handle)
+        corrected, uncorrected = memory or (None, None)
         replays = abi.PcieReplays()
         known = self._cndev.fill("cndevGetPcieReplayCounter", replays, handle)
         return Counters(
             ecc_corrected=corrected,
             ecc_uncorrected=uncorrected,
             pcie_replays=int(replays.counter) if known else None,
-            link_errors=self._link_errors(handle),
+            link_errors=self._link_errors(device_id, handle),
         )
 
-    def _link_errors(self, handle: int) -> int | None:
-        """Return the errors of all ports that count them; `None` when none does."""
-        if not self._ports.get(handle):
-            self._ports[handle] = self._cndev.port_count(handle)
-        counts = [_port_errors(self._cndev, handle, port) for port in range(self._ports[handle])]
-        known = [count for count in counts if count is not None]
-        return sum(known) if known else None
+    def _link_errors(self, device_id: DeviceId, handle: int) -> int | None:
+        """Return the errors of all ports; `None` when none counts, or one does not tell for now."""
+        if not self._ports.get(device_id):
+            self._ports[device_id] = self._cndev.port_count(handle)
+        ports = range(self._ports[device_id])
+        counts = [self._count(PORT_ERRORS, device_id, handle, port) for port in ports]
+        told = [sum(count) for count in counts if count is not None]
+        return sum(told) if any(counts) and len(told) == len(ports) else None
+
+    def _count(
+        self, functions: tuple[Counter, ...], device_id: DeviceId, handle: int, *port: int
+    ) -> tuple[int, ...] | None:
+        """Ask the function that has told before, or the first that the driver does not lack.
+
+        Empty when it lacks all of them, `None` when it does not tell for now.
+        """
+        key = (device_id, port)
+        for function in self._chosen.get(key, functions):
+            name, structure, of = function
+            filled = structure()
+            result = self._cndev.ask(name, filled, handle, *port)
+            if result == abi.OK:
+                self._chosen[key] = (function,)
+                return of(filled)
+            if result not in abi.LACKING:
+                return None
+        return None if key in self._chosen else ()
 
 
 def processes_of(cndev: abi.Cndev, device_id: DeviceId, handle: int) -> list[DeviceProcess]:
@@ -141,26 +200,3 @@ def _link(cndev: abi.Cndev, handle: int) -> tuple[int | None, int | None]:
     if not cndev.fill("cndevGetCurrentPCIInfo", link, handle):
         return None, None
     return positive(link.speed), positive(link.width)
-
-
-def _memory_errors(cndev: abi.Cndev, handle: int) -> tuple[int | None, int | None]:
-    """Return the corrected and the uncorrected errors since the driver was loaded."""
-    new, old = abi.MemoryErrors(), abi.EccInfo()
-    if cndev.fill("cndevGetMemEccCounter", new, handle):
-        return (
-            new.volatile_sram_single + new.volatile_dram_single,
-            new.volatile_sram_double + new.volatile_sram_parity + new.volatile_dram_double,
-        )
-    if cndev.fill("cndevGetECCInfo", old, handle):
-        return old.corrected, old.uncorrected
-    return None, None
-
-
-def _port_errors(cndev: abi.Cndev, handle: int, port: int) -> int | None:
-    """Return what went wrong on a port; what its FEC put right is everyday life on such a wire."""
-    new, old = abi.LinkErrors(), abi.LinkCounters()
-    if cndev.fill("cndevGetMLULinkErrorCounter", new, handle, port):
-        return int(new.fec_uncorrected + new.received_bad + new.sent_bad)
-    if cndev.fill("cndevGetMLULinkCounter", old, handle, port):
-        return int(old.replays + old.crc24 + old.crc32)
-    return None

@@ -4,45 +4,66 @@ import ctypes
 import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping
-
-import structlog
+from dataclasses import dataclass
 
 from hcs_agents.detectors import cambricon_abi as abi
 from hcs_agents.detectors.calls import cpu_list, numbered, positive
+from hcs_agents.detectors.cards import Answer, Found, answer_of
 from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
 
-LOG = structlog.get_logger()
-
 BYTES_PER_MB = 1024**2
 WORD_BITS = 32
 
 
-def enumerate_cards(cndev: abi.Cndev) -> dict[DeviceId, int]:
-    """Return the cards that answer and their handles, in the order of their indices."""
+@dataclass(frozen=True, kw_only=True, order=True)
+class Place:
+    """A card's index, which it keeps while others come and go, and how CNDev speaks of it."""
+
+    index: int
+    handle: int
+
+
+def enumerate_cards(cndev: abi.Cndev) -> Found[Place]:
+    """Return the cards that answer, in the order of their indices."""
     info = abi.CardInfo()
     if not cndev.fill("cndevGetDeviceCount", info):
         raise LibraryBrokenError("cndevGetDeviceCount does not answer")
-    cards = {}
+    cards, silent, nameless = {}, 0, []
     for index in numbered(info.number):
         handle = ctypes.c_int32(index)  # what it was before there were handles
         result = cndev.call("cndevGetDeviceHandleByIndex", index, ctypes.byref(handle))
         uuid = abi.Uuid()
-        known = result in (abi.OK, abi.NOT_SUPPORTED)
-        if known and cndev.fill("cndevGetUUID", uuid, handle) and uuid.uuid:
-            cards[_identity(uuid.uuid)] = handle.value
+        if result in (abi.OK, abi.NOT_SUPPORTED):
+            result = cndev.ask("cndevGetUUID", uuid, handle)
+        if result == abi.OK and uuid.uuid:
+            cards[_identity(uuid.uuid)] = Place(index=index, handle=handle.value)
+        elif result in (abi.OK, *abi.LACKING):
+            nameless.append(index)
         else:
-            LOG.debug("card_without_uuid", index=index, result=result)
-    return cards
+            silent += answer_of(result, fine=(), gone=abi.GONE) is Answer.SILENT
+    return Found(cards=cards, silent=silent, nameless=tuple(nameless))
+
+
+def answer(cndev: abi.Cndev, device_id: DeviceId, handle: int) -> Answer:
+    """Ask a card who it is, and its driver whether it can say how it is."""
+    uuid, state = abi.Uuid(), abi.Health()
+    result = cndev.ask("cndevGetUUID", uuid, handle)
+    if result != abi.OK:
+        return answer_of(result, fine=(), gone=abi.GONE)
+    if _identity(uuid.uuid) != device_id:
+        return Answer.GONE
+    result = cndev.ask("cndevGetCardHealthState", state, handle)
+    return answer_of(result, fine=(abi.OK, abi.NO_PERMISSION, *abi.LACKING), gone=abi.GONE)
 
 
 def describe_card(
-    cndev: abi.Cndev, device_id: DeviceId, cards: Mapping[DeviceId, int]
+    cndev: abi.Cndev, device_id: DeviceId, cards: Mapping[DeviceId, Place]
 ) -> DeviceFingerprint:
     """Return the fingerprint of one of `cards`; what CNDev does not say stays empty."""
-    handle = cards[device_id]
+    handle = cards[device_id].handle
     profile = profile_of(Vendor.CAMBRICON, cndev.card_name(handle))
     driver_version, firmware_version = _versions(cndev, handle)
     generation_max, width_max = _link_max(cndev, handle)
@@ -50,7 +71,7 @@ def describe_card(
         device_id=device_id,
         vendor=Vendor.CAMBRICON,
         model=profile.model,
-        index=list(cards).index(device_id),
+        index=cards[device_id].index,
         pci_address=_pci_address(cndev, handle),
         numa_node=_numa_node(cndev, handle),
         vram_bytes=(memory_of(cndev, handle) or (0, 0))[0],

@@ -8,7 +8,6 @@ nothing else and puts them into a bounded queue.
 """
 
 import ctypes
-import enum
 import queue
 import threading
 from collections.abc import Iterable
@@ -19,8 +18,16 @@ import structlog
 
 from hcs_agents.detectors import bounds, pci
 from hcs_agents.detectors import huawei_abi as abi
+from hcs_agents.detectors.cards import Answer, KnownCards
 from hcs_agents.detectors.huawei_samples import HuaweiSampler, processes_of
-from hcs_agents.detectors.huawei_scan import Chip, describe_chip, enumerate_chips, identity_of
+from hcs_agents.detectors.huawei_scan import (
+    Chip,
+    answer,
+    describe_chip,
+    enumerate_chips,
+    found_chips,
+    health_of,
+)
 from hcs_agents.detectors.port import (
     ActiveFault,
     DeviceProcess,
@@ -29,7 +36,7 @@ from hcs_agents.detectors.port import (
     Reading,
     load_library,
 )
-from hcs_agents.fault_catalogue import LOST
+from hcs_agents.fault_catalogue import LOST, UNHEALTHY
 from hcs_bus.events import DeviceFingerprint, FaultState
 from hcs_bus.names import DeviceId, Severity, Vendor
 
@@ -43,20 +50,21 @@ SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.DEGRADED, Severity.FATAL
 """DCMI's event severities 0 to 3: suggestion, minor, major, critical."""
 
 
-class _State(enum.Enum):
-    """How a chip takes to being asked."""
-
-    ANSWERS = enum.auto()
-    GONE = enum.auto()  # fallen off the bus: the driver knows of no such chip
-    SILENT = enum.auto()  # the driver says neither
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Pushed:
     """What a chip thread has seen: an event, or only that it is worth looking."""
 
     device_id: DeviceId
     event: abi.FaultEvent | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Listener:
+    """A chip's thread, and how to end it."""
+
+    chip: Chip
+    thread: threading.Thread
+    stop: threading.Event
 
 
 class HuaweiDetector:
@@ -67,12 +75,11 @@ class HuaweiDetector:
     def __init__(self, sysfs: Path = pci.SYSFS) -> None:
         self._sysfs = sysfs
         self._dcmi: abi.Dcmi | None = None
-        self._chips: dict[DeviceId, Chip] = {}
+        self._chips: KnownCards[Chip] = KnownCards()
         self._raised: set[tuple[DeviceId, str]] = set()
         self._sampler = HuaweiSampler(sysfs)
         self._pushed: queue.Queue[_Pushed] = queue.Queue(EVENTS_QUEUED_MAX)
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._listeners: dict[DeviceId, _Listener] = {}
 
     # --- The port ---------------------------------------------------------------------------------
 
@@ -83,38 +90,40 @@ class HuaweiDetector:
         if result != abi.OK:
             raise LibraryBrokenError(f"dcmi_init: {result}")
         self._dcmi = dcmi
-        self._stop = threading.Event()
+        self._chips = KnownCards()
         self._sampler = HuaweiSampler(self._sysfs)
         self._raised |= {(fault.device_id, fault.code) for fault in active}
         self._enumerate(dcmi)
 
     def fingerprint(self) -> tuple[DeviceFingerprint, ...]:
         """Enumerate anew; see the port."""
-        dcmi = self._enumerate(self._opened())
-        found = [describe_chip(dcmi, device_id, self._chips) for device_id in self._chips]
+        dcmi = self._opened()
+        self._enumerate(dcmi)
+        chips = self._chips.places
+        described = {device_id: describe_chip(dcmi, device_id, chips) for device_id in chips}
         # Asked afterwards: a chip that went away while it was described is not reported half.
-        states = self._states(dcmi)
-        answering = [device for device in found if states[device.device_id] is _State.ANSWERS]
-        completed = [pci.complete(device, self._sysfs) for device in answering]
+        told = self._chips.fingerprints(described, self._answers(dcmi))
+        completed = [pci.complete(device, self._sysfs) for device in told]
         return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:
         """Ask each chip; see the port."""
         dcmi = self._opened()
-        chips = sorted(self._chips.items(), key=lambda item: item[1].position)
+        chips = sorted(self._chips.places.items(), key=lambda item: item[1].position)
         readings = [self._sampler.read(dcmi, device_id, chip) for device_id, chip in chips]
         answered = [reading for reading in readings if reading is not None]
         if not answered:
-            self._states(dcmi)  # is it the chips, or the driver?
+            enumerate_chips(dcmi)  # is it the chips, or the driver?
         return bounds.readings(answered)
 
     def processes(self) -> tuple[DeviceProcess, ...]:
         """Ask each chip; see the port."""
         dcmi = self._opened()
-        lists = [processes_of(dcmi, device_id, chip) for device_id, chip in self._chips.items()]
+        chips = self._chips.places.items()
+        lists = [processes_of(dcmi, device_id, chip) for device_id, chip in chips]
         answered = [processes for processes in lists if processes is not None]
         if not answered:
-            self._states(dcmi)  # is it the chips, or the driver?
+            enumerate_chips(dcmi)  # is it the chips, or the driver?
         return bounds.processes(process for processes in answered for process in processes)
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
@@ -131,11 +140,11 @@ class HuaweiDetector:
 
     def close(self) -> None:
         """Stop the chip threads; DCMI itself knows no shutdown."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(JOIN_S)
-        self._threads = []
-        self._chips = {}
+        for listener in self._listeners.values():
+            listener.stop.set()
+        for listener in self._listeners.values():
+            listener.thread.join(JOIN_S)
+        self._listeners = {}
         self._dcmi = None
 
     # --- Enumeration ------------------------------------------------------------------------------
@@ -145,34 +154,40 @@ class HuaweiDetector:
             raise AssertionError("the detector is not open")
         return self._dcmi
 
-    def _enumerate(self, dcmi: abi.Dcmi) -> abi.Dcmi:
-        for chip in enumerate_chips(dcmi):
-            device_id = identity_of(dcmi, chip)
-            if device_id is None or device_id in self._chips:
-                continue
-            self._chips[device_id] = chip
-            thread = threading.Thread(
-                target=self._listen,
-                args=(dcmi, device_id, chip, self._stop),
-                name=f"dcmi-{device_id}",
-                daemon=True,
-            )
-            self._threads.append(thread)
-            thread.start()
-        return dcmi
+    def _enumerate(self, dcmi: abi.Dcmi) -> None:
+        self._chips.note(found_chips(dcmi))
+        chips = self._chips.places
+        for device_id, listener in list(self._listeners.items()):
+            if chips.get(device_id) != listener.chip:  # another chip is there now
+                listener.stop.set()
+                del self._listeners[device_id]
+        for device_id in chips.keys() - self._listeners.keys():
+            self._listeners[device_id] = self._begin_to_listen(dcmi, device_id, chips[device_id])
 
-    def _states(self, dcmi: abi.Dcmi) -> dict[DeviceId, _State]:
+    def _answers(self, dcmi: abi.Dcmi) -> dict[DeviceId, Answer]:
         """Ask all chips whether they are there.
 
         Raises:
-            LibraryBrokenError: there are chips and all of them are silent.
+            LibraryBrokenError: none is, for the driver is not.
         """
-        states = {device_id: _state_of(dcmi, chip) for device_id, chip in self._chips.items()}
-        if _State.SILENT in states.values() and _State.ANSWERS not in states.values():
-            raise LibraryBrokenError("DCMI: no chip answers")
-        return states
+        chips = self._chips.places
+        answers = {device_id: answer(dcmi, device_id, chip) for device_id, chip in chips.items()}
+        if Answer.YES not in answers.values():
+            enumerate_chips(dcmi)
+        return answers
 
     # --- Events, on the chip's own thread ---------------------------------------------------------
+
+    def _begin_to_listen(self, dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip) -> _Listener:
+        stop = threading.Event()
+        thread = threading.Thread(
+            target=self._listen,
+            args=(dcmi, device_id, chip, stop),
+            name=f"dcmi-{device_id}",
+            daemon=True,
+        )
+        thread.start()
+        return _Listener(chip=chip, thread=thread, stop=stop)
 
     def _listen(
         self, dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip, stop: threading.Event
@@ -207,7 +222,7 @@ class HuaweiDetector:
     def _note(self, pushed: _Pushed) -> list[FaultSignal]:
         """Turn an event into a signal, unless comparing was quicker."""
         event = pushed.event
-        if event is None:
+        if event is None or pushed.device_id not in self._listeners:
             return []
         key = (pushed.device_id, f"{event.event_id:08X}")
         severity = SEVERITIES[min(event.severity, len(SEVERITIES) - 1)]
@@ -219,19 +234,21 @@ class HuaweiDetector:
 
     def _compare(self, dcmi: abi.Dcmi) -> list[FaultSignal]:
         """Compare the faults in force with those told of."""
-        signals = []
-        states = self._states(dcmi)
-        for device_id, chip in self._chips.items():
-            codes = {LOST} if states[device_id] is _State.GONE else _codes_in_force(dcmi, chip)
-            if codes is None:
+        signals, answers = [], self._answers(dcmi)
+        for device_id in sorted(self._chips.lost(answers)):
+            # A card that is away cannot say that its other faults are over.
+            signals += self._raise((device_id, LOST))
+        self._chips.forget_replaced()
+        for device_id, chip in self._chips.places.items():
+            if answers[device_id] is not Answer.YES:
                 continue
-            told = {code for of, code in self._raised if of == device_id}
+            told = {code for of, code in self._raised if of == device_id} - {LOST}
+            codes = _codes_in_force(dcmi, chip, told)
+            signals += self._clear((device_id, LOST))
             for code in sorted(codes - told):
                 signals += self._raise((device_id, code), detail=_error_text(dcmi, chip, code))
             for code in sorted(told - codes):
-                # A card that is away cannot say that its other faults are over.
-                if LOST not in codes or code == LOST:
-                    signals += self._clear((device_id, code))
+                signals += self._clear((device_id, code))
         return signals
 
     def _raise(
@@ -264,16 +281,20 @@ class HuaweiDetector:
         return [FaultSignal(device_id=key[0], code=key[1], state=FaultState.CLEARED)]
 
 
-def _state_of(dcmi: abi.Dcmi, chip: Chip) -> _State:
-    health = ctypes.c_uint()
-    result = dcmi.call("dcmi_get_device_health", *chip.place, ctypes.byref(health))
-    if result in abi.GONE or health.value == abi.HEALTH_ABSENT:
-        return _State.GONE
-    # A driver without this function, or one that tells it to root alone, is no silent one.
-    return _State.ANSWERS if result in (abi.OK, *abi.UNSUPPORTED) else _State.SILENT
+def _codes_in_force(dcmi: abi.Dcmi, chip: Chip, told: set[str]) -> set[str]:
+    """Return the codes in force on a chip, by its list, or as told while it does not give one.
+
+    A chip in critical health that names no code is unhealthy, whatever the reason.
+    """
+    listed = _codes_listed(dcmi, chip)
+    codes = told - {UNHEALTHY} if listed is None else listed
+    result, health = health_of(dcmi, chip)
+    if codes or result != abi.OK or health != abi.HEALTH_CRITICAL:
+        return codes
+    return _codes_listed(dcmi, chip) or {UNHEALTHY}  # it may have come between the two
 
 
-def _codes_in_force(dcmi: abi.Dcmi, chip: Chip) -> set[str] | None:
+def _codes_listed(dcmi: abi.Dcmi, chip: Chip) -> set[str] | None:
     count = ctypes.c_int()
     codes = (ctypes.c_uint * abi.ERROR_CODES_MAX)()
     result = dcmi.call(
@@ -289,8 +310,8 @@ def _codes_in_force(dcmi: abi.Dcmi, chip: Chip) -> set[str] | None:
 
 
 def _error_text(dcmi: abi.Dcmi, chip: Chip, code: str) -> str:
-    if code == LOST:
-        return ""
+    if code == UNHEALTHY:
+        return "critical, and no code says why"
     buffer = ctypes.create_string_buffer(abi.TEXT_BYTES)
     number = ctypes.c_uint(int(code, 16))
     result = dcmi.call(

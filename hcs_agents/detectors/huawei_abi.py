@@ -23,8 +23,9 @@ NOT_SUPPORT = -8255
 UNSUPPORTED = (NOT_SUPPORT, NOT_SUPPORT_IN_CONTAINER, OPER_NOT_PERMITTED)
 GONE = (DEVICE_NOT_EXIST, INVALID_DEVICE_ID)
 
+HEALTH_CRITICAL = 3
 HEALTH_ABSENT = 0xFFFFFFFF
-DEVICE_TYPE_HBM = 2
+DEVICE_TYPE_DDR, DEVICE_TYPE_HBM = 0, 2
 FREQ_AICORE_CURRENT = 7
 UTILIZATION_AICORE = 2
 COMPONENT_XLOADER = 1
@@ -109,6 +110,21 @@ class HbmInfo(ctypes.Structure):
         ("memory_usage", ctypes.c_ulonglong),
         ("temp", ctypes.c_int),
         ("bandwith_util_rate", ctypes.c_uint),
+    )
+
+
+class MemoryInfo(ctypes.Structure):
+    """`struct dcmi_get_memory_info_stru`, of chips with DDR; in MB, as above."""
+
+    _fields_ = (
+        ("memory_size", ctypes.c_ulonglong),
+        ("memory_available", ctypes.c_ulonglong),
+        ("freq", ctypes.c_uint),
+        ("hugepagesize", ctypes.c_ulonglong),
+        ("hugepages_total", ctypes.c_ulonglong),
+        ("hugepages_free", ctypes.c_ulonglong),
+        ("utiliza", ctypes.c_uint),
+        ("reserve", ctypes.c_ubyte * 60),
     )
 
 
@@ -208,6 +224,7 @@ SIZES = {
     DieId: 20,
     ProcessMemory: 16,
     HbmInfo: 32,
+    MemoryInfo: 112,
     EccInfo: 28,
     PcieErrors: 148,
     HccsStatistics: 1024,

@@ -7,6 +7,7 @@ every vendor.
 
 import ctypes
 from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +32,7 @@ class HuaweiSampler:
     def __init__(self, sysfs: Path) -> None:
         self._sysfs = sysfs
         self._refused: dict[DeviceId, set[Hashable]] = {}
-        self._addresses: dict[DeviceId, str] = {}  # a chip keeps its place while it is known
+        self._addresses: dict[tuple[DeviceId, Chip], str] = {}
 
     def read(self, dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip) -> Reading | None:
         """Return a chip's reading, `None` when it does not answer."""
@@ -42,9 +43,10 @@ class HuaweiSampler:
             return None
         if not asked.answered:
             return None
-        if not self._addresses.get(device_id):
-            self._addresses[device_id] = pci_address(dcmi, chip)
-        generation, width = PciCard(self._sysfs, self._addresses[device_id], Vendor.HUAWEI).link()
+        here = (device_id, chip)
+        if not self._addresses.get(here):
+            self._addresses[here] = pci_address(dcmi, chip)
+        generation, width = PciCard(self._sysfs, self._addresses[here], Vendor.HUAWEI).link()
         sample = msgspec.structs.replace(sample, pcie_generation=generation, pcie_width=width)
         return Reading(sample=sample, counters=counters)
 
@@ -66,6 +68,16 @@ class _GoneError(Exception):
     """There is no such chip any more."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Memory:
+    """What a chip's memory does."""
+
+    used_bytes: int | None = None
+    utilization_percent: int | None = None
+    clock_mhz: int | None = None
+    temperature_celsius: int | None = None
+
+
 class _Questions:
     """Questions to one chip that come again and again: what it cannot tell is not asked twice."""
 
@@ -79,6 +91,10 @@ class _Questions:
         """Return a number of 32 bits; all of those are signed or small."""
         out = ctypes.c_int()
         return out.value if self._ask((function, *arguments), ctypes.byref(out)) else None
+
+    def cannot_tell(self, function: str, *arguments: int) -> bool:
+        """Say whether this chip has refused a question for good."""
+        return (function, *arguments) in self._refused
 
     def structure(self, out: Structure, function: str, *arguments: int) -> Structure | None:
         """Return `out`, filled in."""
@@ -105,24 +121,48 @@ class _Questions:
 
 def _sample(asked: _Questions, device_id: DeviceId) -> DeviceSample:
     power = asked.number("dcmi_get_device_power_info")
-    hbm = asked.structure(abi.HbmInfo(), "dcmi_get_device_hbm_info")
+    memory = _memory(asked)
     return DeviceSample(
         device_id=device_id,
         utilization_percent=percent(
             asked.number("dcmi_get_device_utilization_rate", abi.UTILIZATION_AICORE)
         ),
-        memory_utilization_percent=percent(None if hbm is None else hbm.bandwith_util_rate),
-        vram_used_bytes=None if hbm is None else int(hbm.memory_usage) * BYTES_PER_MB,
+        memory_utilization_percent=percent(memory.utilization_percent),
+        vram_used_bytes=memory.used_bytes,
         power_watts=None if power is None or power < 0 else power / UNITS_PER_WATT,
         temperature_celsius=celsius(asked.number("dcmi_get_device_temperature")),
-        memory_temperature_celsius=celsius(None if hbm is None else hbm.temp),
+        memory_temperature_celsius=celsius(memory.temperature_celsius),
         core_clock_mhz=positive(asked.number("dcmi_get_device_frequency", abi.FREQ_AICORE_CURRENT)),
-        memory_clock_mhz=positive(None if hbm is None else hbm.freq),
+        memory_clock_mhz=positive(memory.clock_mhz),
+    )
+
+
+def _memory(asked: _Questions) -> _Memory:
+    """Ask for the chip's HBM; chips such as the 310P have DDR, which has no sensor."""
+    hbm = asked.structure(abi.HbmInfo(), "dcmi_get_device_hbm_info")
+    if hbm is not None:
+        return _Memory(
+            used_bytes=int(hbm.memory_usage) * BYTES_PER_MB,
+            utilization_percent=hbm.bandwith_util_rate,
+            clock_mhz=hbm.freq,
+            temperature_celsius=hbm.temp,
+        )
+    if not asked.cannot_tell("dcmi_get_device_hbm_info"):
+        return _Memory()
+    ddr = asked.structure(abi.MemoryInfo(), "dcmi_get_device_memory_info_v3")
+    if ddr is None:
+        return _Memory()
+    return _Memory(
+        used_bytes=max(0, ddr.memory_size - ddr.memory_available) * BYTES_PER_MB,
+        utilization_percent=ddr.utiliza,
+        clock_mhz=ddr.freq,
     )
 
 
 def _counters(asked: _Questions) -> Counters:
     ecc = asked.structure(abi.EccAnswer(), "dcmi_get_device_ecc_info", abi.DEVICE_TYPE_HBM)
+    if asked.cannot_tell("dcmi_get_device_ecc_info", abi.DEVICE_TYPE_HBM):
+        ecc = asked.structure(abi.EccAnswer(), "dcmi_get_device_ecc_info", abi.DEVICE_TYPE_DDR)
     pcie = asked.info(abi.PcieErrors(), abi.MAIN_CMD_PCIE, abi.PCIE_CMD_ERRORS)
     hccs = asked.info(abi.HccsStatistics(), abi.MAIN_CMD_HCCS, abi.HCCS_CMD_STATISTICS)
     return Counters(

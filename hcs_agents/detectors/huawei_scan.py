@@ -4,16 +4,13 @@ import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import structlog
-
 from hcs_agents.detectors import huawei_abi as abi
 from hcs_agents.detectors.calls import numbered
+from hcs_agents.detectors.cards import Answer, Found, answer_of
 from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
-
-LOG = structlog.get_logger()
 
 BYTES_PER_MB = 1024**2
 HCCS_TYPES = (abi.TOPO_HCCS, abi.TOPO_HCCS_SWITCH)
@@ -67,8 +64,45 @@ def _chips_of(dcmi: abi.Dcmi, card_id: int) -> range:
     return numbered(device_id_max.value if result == abi.OK else 0)
 
 
-def identity_of(dcmi: abi.Dcmi, chip: Chip) -> DeviceId | None:
-    """Return what a chip is known by; `None` when it does not answer or nothing tells it apart.
+def found_chips(dcmi: abi.Dcmi) -> Found[Chip]:
+    """Return the chips that say who they are.
+
+    Raises:
+        LibraryBrokenError: see `enumerate_chips`.
+    """
+    cards, silent, nameless = {}, 0, []
+    for chip in enumerate_chips(dcmi):
+        result, device_id = identity_of(dcmi, chip)
+        if device_id is not None:
+            cards[device_id] = chip
+        elif result in (abi.OK, *abi.UNSUPPORTED):
+            nameless.append(chip.position)
+        else:
+            silent += answer_of(result, fine=(), gone=abi.GONE) is Answer.SILENT
+    return Found(cards=cards, silent=silent, nameless=tuple(nameless))
+
+
+def health_of(dcmi: abi.Dcmi, chip: Chip) -> tuple[int, int]:
+    """Return how the driver has answered, and a chip's health."""
+    health = ctypes.c_uint()
+    result = dcmi.call("dcmi_get_device_health", *chip.place, ctypes.byref(health))
+    return result, health.value
+
+
+def answer(dcmi: abi.Dcmi, device_id: DeviceId, chip: Chip) -> Answer:
+    """Ask a chip for its health, and who it is."""
+    result, health = health_of(dcmi, chip)
+    if health == abi.HEALTH_ABSENT:
+        return Answer.GONE
+    # A driver without this function, or one that tells it to root alone, is no silent one.
+    answered = answer_of(result, fine=(abi.OK, *abi.UNSUPPORTED), gone=abi.GONE)
+    if answered is Answer.YES and identity_of(dcmi, chip)[1] not in (device_id, None):
+        return Answer.GONE
+    return answered
+
+
+def identity_of(dcmi: abi.Dcmi, chip: Chip) -> tuple[int, DeviceId | None]:
+    """Return how the driver has answered, and what a chip is known by, unless nothing is said.
 
     That is its die, written as Huawei's own exporter does: two chips may share a board, and with it
     a serial number, and some boards have none. A driver that does not tell the die tells the board.
@@ -77,19 +111,20 @@ def identity_of(dcmi: abi.Dcmi, chip: Chip) -> DeviceId | None:
     kind = ctypes.c_int(abi.VDIE)
     result = dcmi.call("dcmi_get_device_die_v2", *chip.place, kind, ctypes.byref(die))
     if result == abi.OK and any(die.soc_die):
-        return DeviceId("-".join(f"{word:08X}" for word in die.soc_die))
-    serial = serial_of(dcmi, chip) if result in (abi.OK, *abi.UNSUPPORTED) else ""
+        return result, DeviceId("-".join(f"{word:08X}" for word in die.soc_die))
+    if result not in (abi.OK, *abi.UNSUPPORTED):
+        return result, None
+    result, serial = _serial(dcmi, chip)
     if not serial:
-        LOG.debug("chip_without_identity", card_id=chip.card_id, result=result)
-        return None
-    return DeviceId(f"{serial}-{chip.device_id}" if chip.neighbours else serial)
+        return result, None
+    return result, DeviceId(f"{serial}-{chip.device_id}" if chip.neighbours else serial)
 
 
-def serial_of(dcmi: abi.Dcmi, chip: Chip) -> str:
-    """Return the board's serial number; empty when it has none."""
+def _serial(dcmi: abi.Dcmi, chip: Chip) -> tuple[int, str]:
+    """Return how the driver has answered, and the board's serial number; empty when it has none."""
     label = abi.ElabelInfo()
     result = dcmi.call("dcmi_get_device_elabel_info", *chip.place, ctypes.byref(label))
-    return abi.text_of(label.serial_number) if result == abi.OK else ""
+    return result, abi.text_of(label.serial_number) if result == abi.OK else ""
 
 
 def describe_chip(
@@ -121,7 +156,7 @@ def describe_chip(
             for peer, other in sorted(chips.items(), key=lambda item: item[0])
             if peer != device_id and _has_hccs(dcmi, chip, other)
         ),
-        serial=serial_of(dcmi, chip),
+        serial=_serial(dcmi, chip)[1],
         int8_gops=profile.int8_gops,
         matrix_cores=int(info.aicore_cnt),
         cpu_affinity=_cpu_affinity(dcmi, chip),
@@ -153,9 +188,12 @@ def pci_address(dcmi: abi.Dcmi, chip: Chip) -> str:
 
 
 def _vram_bytes(dcmi: abi.Dcmi, chip: Chip) -> int:
-    hbm = abi.HbmInfo()
-    result = dcmi.call("dcmi_get_device_hbm_info", *chip.place, ctypes.byref(hbm))
-    return int(hbm.memory_size) * BYTES_PER_MB if result == abi.OK else 0
+    memory: abi.HbmInfo | abi.MemoryInfo = abi.HbmInfo()
+    result = dcmi.call("dcmi_get_device_hbm_info", *chip.place, ctypes.byref(memory))
+    if result in abi.UNSUPPORTED:  # chips such as the 310P have DDR
+        memory = abi.MemoryInfo()
+        result = dcmi.call("dcmi_get_device_memory_info_v3", *chip.place, ctypes.byref(memory))
+    return int(memory.memory_size) * BYTES_PER_MB if result == abi.OK else 0
 
 
 def _version(dcmi: abi.Dcmi, function: str) -> str:

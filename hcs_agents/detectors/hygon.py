@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from hcs_agents.detectors import bounds, pci
+from hcs_agents.detectors.cards import Answer, KnownCards
 from hcs_agents.detectors.hygon_kfd import KfdTopology
 from hcs_agents.detectors.hygon_smi import RocmSmi
 from hcs_agents.detectors.hygon_source import DcuSource, fingerprint
@@ -22,7 +23,7 @@ from hcs_agents.detectors.port import (
     Reading,
 )
 from hcs_bus.events import DeviceFingerprint
-from hcs_bus.names import DeviceId, Vendor
+from hcs_bus.names import Vendor
 
 LOG = structlog.get_logger()
 
@@ -35,7 +36,7 @@ class HygonDetector:
     def __init__(self, sysfs: Path = pci.SYSFS) -> None:
         self._sysfs = sysfs
         self._source: DcuSource | None = None
-        self._cards: dict[DeviceId, int] = {}  # those that were seen since `open`
+        self._cards: KnownCards[int] = KnownCards()
         self._faults = PolledFaults()
         self._lookout = Lookout(self._look)
 
@@ -50,25 +51,29 @@ class HygonDetector:
             LOG.warning("no_rocm_smi", instead="KFD topology", effect="no RAS counters")
             self._source = topology
         self._faults.remember(active)
-        self._cards = dict(self._source.cards())
+        self._cards = KnownCards()
+        self._cards.note(self._source.cards())
 
     def fingerprint(self) -> tuple[DeviceFingerprint, ...]:
         """Enumerate anew; see the port."""
         source = self._opened()
-        present = source.cards()
-        self._cards |= present
-        found = [source.describe(device_id, present) for device_id in present]
-        described = [fingerprint(dcu) for dcu in found if dcu is not None]
-        completed = [pci.complete(device, self._sysfs) for device in described]
+        found = source.cards()
+        self._cards.note(found)
+        dcus = [source.describe(device_id, found.cards) for device_id in found.cards]
+        described = {dcu.device_id: fingerprint(dcu) for dcu in dcus if dcu is not None}
+        # Asked afterwards: a card that went away while it was described is not reported half.
+        answers = source.answers(self._cards.places)
+        told = self._cards.fingerprints(described, answers)
+        completed = [pci.complete(device, self._sysfs) for device in told]
         return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:
         """Ask the cards that were seen; see the port."""
-        return bounds.readings(self._opened().sample(self._cards))
+        return bounds.readings(self._opened().sample(self._cards.places))
 
     def processes(self) -> tuple[DeviceProcess, ...]:
         """Ask for the processes of the node, and for each what it has of which card."""
-        return bounds.processes(self._opened().processes(self._cards))
+        return bounds.processes(self._opened().processes(self._cards.places))
 
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Look at the counters; see the port."""
@@ -77,7 +82,6 @@ class HygonDetector:
     def close(self) -> None:
         """Shut rocm_smi down; see the port."""
         source, self._source = self._source, None
-        self._cards = {}
         if source is not None:
             source.close()
 
@@ -88,9 +92,13 @@ class HygonDetector:
 
     def _look(self) -> list[FaultSignal]:
         source, signals = self._opened(), []
-        for device_id, counts in source.uncorrectable(self._cards).items():
-            if counts is None:
-                signals += self._faults.note_lost(device_id)
-            else:
+        places = self._cards.places
+        answers = source.answers(places)
+        for device_id in sorted(self._cards.lost(answers)):
+            signals += self._faults.note_lost(device_id)
+        self._cards.forget_replaced()
+        for device_id, answer in answers.items():
+            if answer is Answer.YES:
+                counts = source.uncorrectable(places[device_id])
                 signals += self._faults.note(device_id, counts)
         return signals

@@ -6,8 +6,10 @@ counters of these cards, so all that can be told of a fault is that a card is go
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from hcs_agents.detectors.calls import celsius, percent, positive
+from hcs_agents.detectors.cards import Answer, Found
 from hcs_agents.detectors.hygon_pci import DcuCard
 from hcs_agents.detectors.hygon_source import Dcu, identity, pci_address
 from hcs_agents.detectors.pci import VENDORS, read
@@ -26,6 +28,11 @@ MICROWATTS_PER_WATT = 1_000_000
 HZ_PER_MHZ = 1_000_000
 
 
+class _Node(NamedTuple):
+    location: int  # on PCI
+    number: int  # which the kernel gives anew when cards come and go
+
+
 class KfdTopology:
     """The source that reads sysfs."""
 
@@ -39,18 +46,22 @@ class KfdTopology:
     def close(self) -> None:
         """Nothing is held; see `DcuSource`."""
 
-    def cards(self) -> dict[DeviceId, int]:
+    def cards(self) -> Found[int]:
         """Return the cards in the order of their PCI addresses; see `DcuSource`."""
-        if not (self._sysfs / NODES).is_dir():
-            raise LibraryBrokenError("KFD's topology is gone")
-        return self._found()
+        return Found(cards={d: node.location for d, node in self._present().items()})
+
+    def answers(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, Answer]:
+        """See which cards are there; see `DcuSource`."""
+        present = self._present()  # not by number: the kernel may number the rest anew
+        return {d: Answer.YES if d in present else Answer.GONE for d in cards}
 
     def describe(self, device_id: DeviceId, cards: Mapping[DeviceId, int]) -> Dcu | None:
         """Describe; see `DcuSource`."""
-        directory = self._node(cards[device_id])
-        properties = _properties(directory)
-        if not properties:
+        node = self._found().get(device_id)
+        if node is None:
             return None
+        directory = self._directory(node)
+        properties = _properties(directory)
         address = _address(properties)
         pci = DcuCard(self._sysfs, address)
         generation_max, width_max = pci.link_max()
@@ -80,29 +91,29 @@ class KfdTopology:
         cards = self._found()
         if device_id not in cards:
             return {}
-        links = _children(self._node(cards[device_id]) / "io_links")
+        links = _children(self._directory(cards[device_id]) / "io_links")
         wired = {link["node_to"]: link.get("min_latency", 0) for link in links if _is_xgmi(link)}
-        return {peer: wired[node] for peer, node in cards.items() if node in wired}
+        return {peer: wired[node.number] for peer, node in cards.items() if node.number in wired}
 
-    def uncorrectable(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, dict[str, int] | None]:
-        """See which cards are there; see `DcuSource`."""
-        present = self.cards()  # not by number: the kernel may number the rest anew
-        return {device_id: {} if device_id in present else None for device_id in cards}
+    def uncorrectable(self, index: int) -> dict[str, int]:
+        """Sysfs has no such counters; see `DcuSource`."""
+        del index
+        return {}
 
     def sample(self, cards: Mapping[DeviceId, int]) -> list[Reading]:
         """Read what the driver shows of each; see `DcuSource`."""
         readings = []
-        for device_id, node in self.cards().items():
+        for device_id, node in self._present().items():
             if device_id in cards:
-                address = _address(_properties(self._node(node)))
+                address = _address(_properties(self._directory(node)))
                 readings.append(_read_card(device_id, DcuCard(self._sysfs, address)))
         return readings
 
     def processes(self, cards: Mapping[DeviceId, int]) -> list[DeviceProcess]:
         """Read what each process that has KFD open holds of each card; see `DcuSource`."""
         found = []
-        for device_id, node in self.cards().items():
-            gpu_id = read(self._node(node) / "gpu_id")
+        for device_id, node in self._present().items():
+            gpu_id = read(self._directory(node) / "gpu_id")
             for file in (self._sysfs / PROCESSES).glob(f"[0-9]*/vram_{gpu_id}"):
                 used, pid = read(file), file.parent.name
                 if device_id in cards and used.isdecimal() and int(used) and pid.isdecimal():
@@ -111,7 +122,12 @@ class KfdTopology:
                     )
         return found
 
-    def _found(self) -> dict[DeviceId, int]:
+    def _present(self) -> dict[DeviceId, _Node]:
+        if not (self._sysfs / NODES).is_dir():
+            raise LibraryBrokenError("KFD's topology is gone")
+        return self._found()
+
+    def _found(self) -> dict[DeviceId, _Node]:
         found = []
         for directory in (self._sysfs / NODES).glob("[0-9]*"):
             properties = _properties(directory)
@@ -122,11 +138,13 @@ class KfdTopology:
                 and properties.get("vendor_id") == VENDORS[Vendor.HYGON]
                 and device_id is not None
             ):
-                found.append((_address(properties), device_id, int(directory.name)))
-        return {device_id: node for _, device_id, node in sorted(found)}
+                location = properties.get("domain", 0) << 16 | properties.get("location_id", 0)
+                node = _Node(location=location, number=int(directory.name))
+                found.append((node, device_id))
+        return {device_id: node for node, device_id in sorted(found)}
 
-    def _node(self, number: int) -> Path:
-        return self._sysfs / NODES / str(number)
+    def _directory(self, node: _Node) -> Path:
+        return self._sysfs / NODES / str(node.number)
 
     def _driver_version(self) -> str:
         versions = sorted((self._sysfs / "module").glob("hy*cu/version"))

@@ -4,10 +4,9 @@ import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 
-import structlog
-
 from hcs_agents.detectors import hygon_abi as abi
 from hcs_agents.detectors.calls import numbered
+from hcs_agents.detectors.cards import Answer, Found, answer_of
 from hcs_agents.detectors.hygon_kfd import KfdTopology
 from hcs_agents.detectors.hygon_pci import DcuCard
 from hcs_agents.detectors.hygon_samples import link_max, read_card
@@ -15,8 +14,6 @@ from hcs_agents.detectors.hygon_source import Dcu, identity, pci_address
 from hcs_agents.detectors.pci import VENDORS
 from hcs_agents.detectors.port import DeviceProcess, LibraryBrokenError, Reading
 from hcs_bus.names import DeviceId, Vendor
-
-LOG = structlog.get_logger()
 
 DOMAIN_SHIFT = 32
 CODE_SUFFIX = "_UE"  # uncorrectable errors: the driver's own word for them
@@ -40,26 +37,32 @@ class RocmSmi:
         """Shut it down; see `DcuSource`."""
         self._rsmi.close()
 
-    def cards(self) -> dict[DeviceId, int]:
+    def cards(self) -> Found[int]:
         """Enumerate; see `DcuSource`."""
         count = ctypes.c_uint32()
         result = self._rsmi.call("rsmi_num_monitor_devices", ctypes.byref(count))
         if result != abi.OK:
             raise LibraryBrokenError(f"rsmi_num_monitor_devices: {result}")
-        found = {}
+        found, silent, nameless = {}, 0, []
         for index in numbered(count.value):
-            if (
-                self._rsmi.number("rsmi_dev_vendor_id_get", index, ctypes.c_uint16())
-                != VENDORS[Vendor.HYGON]
-            ):
-                continue  # lost, or another vendor's card
-            unique_id = self._rsmi.number("rsmi_dev_unique_id_get", index, ctypes.c_uint64())
-            device_id = identity(unique_id or 0)
-            if device_id is None:
-                LOG.debug("card_without_unique_id", index=index)
+            vendor = ctypes.c_uint16()
+            result = self._of_card("rsmi_dev_vendor_id_get", index, vendor)
+            if result == abi.OK and vendor.value != VENDORS[Vendor.HYGON]:
                 continue
-            found[device_id] = index
-        return found
+            unique_id = ctypes.c_uint64()
+            result = result or self._of_card("rsmi_dev_unique_id_get", index, unique_id)
+            device_id = identity(unique_id.value)
+            if result == abi.OK and device_id is not None:
+                found[device_id] = index
+            elif result in (abi.OK, abi.NOT_SUPPORTED):
+                nameless.append(index)
+            else:
+                silent += answer_of(result, fine=(), gone=abi.GONE) is Answer.SILENT
+        return Found(cards=found, silent=silent, nameless=tuple(nameless))
+
+    def answers(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, Answer]:
+        """Ask for each card's unique id; see `DcuSource`."""
+        return {device_id: self._answer(device_id, index) for device_id, index in cards.items()}
 
     def describe(self, device_id: DeviceId, cards: Mapping[DeviceId, int]) -> Dcu | None:
         """Describe; see `DcuSource`."""
@@ -67,7 +70,7 @@ class RocmSmi:
         numa = rsmi.number("rsmi_topo_numa_affinity_get", index, ctypes.c_int32())
         address = self._pci_address(index)
         generation_max, width_max = link_max(rsmi, index)
-        dcu = Dcu(
+        return Dcu(
             device_id=device_id,
             index=index,
             pci_device=rsmi.number("rsmi_dev_id_get", index, ctypes.c_uint16()),
@@ -84,12 +87,18 @@ class RocmSmi:
             firmware_version=rsmi.text("rsmi_dev_vbios_version_get", ctypes.c_uint32(index)),
             library_version=self._library_version(),
         )
-        # Asked last: a card that went away while it was described is not reported half.
-        return dcu if self._answers(index) else None
 
-    def uncorrectable(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, dict[str, int] | None]:
+    def uncorrectable(self, index: int) -> dict[str, int]:
         """Read the RAS counters of the blocks that have them; see `DcuSource`."""
-        return {device_id: self._counts(index) for device_id, index in cards.items()}
+        blocks = self._rsmi.number("rsmi_dev_ecc_enabled_get", index, ctypes.c_uint64())
+        counts = {}
+        for place, name in enumerate(abi.BLOCKS):
+            if blocks is not None and not blocks >> place & 1:
+                continue
+            errors = self._rsmi.errors(index, place)
+            if errors is not None:
+                counts[name + CODE_SUFFIX] = int(errors.uncorrectable_err)
+        return counts
 
     def sample(self, cards: Mapping[DeviceId, int]) -> list[Reading]:
         """Read what a card's firmware and driver tell; see `DcuSource`."""
@@ -110,21 +119,15 @@ class RocmSmi:
         ]
         return [process for process in found if process.used_bytes]
 
-    def _counts(self, index: int) -> dict[str, int] | None:
-        if not self._answers(index):
-            return None
-        blocks = self._rsmi.number("rsmi_dev_ecc_enabled_get", index, ctypes.c_uint64())
-        counts = {}
-        for place, name in enumerate(abi.BLOCKS):
-            if blocks is not None and not blocks >> place & 1:
-                continue
-            errors = self._rsmi.errors(index, place)
-            if errors is not None:
-                counts[name + CODE_SUFFIX] = int(errors.uncorrectable_err)
-        return counts
+    def _answer(self, device_id: DeviceId, index: int) -> Answer:
+        unique_id = ctypes.c_uint64()
+        result = self._of_card("rsmi_dev_unique_id_get", index, unique_id)
+        if result == abi.OK and identity(unique_id.value) != device_id:
+            return Answer.GONE
+        return answer_of(result, fine=(abi.OK,), gone=abi.GONE)
 
-    def _answers(self, index: int) -> bool:
-        return self._rsmi.vram_bytes(index) is not None
+    def _of_card(self, name: str, index: int, out: ctypes.c_uint16 | ctypes.c_uint64) -> int:
+        return self._rsmi.call(name, ctypes.c_uint32(index), ctypes.byref(out))
 
     def _pci_address(self, index: int) -> str:
         bdf = self._rsmi.number("rsmi_dev_pci_id_get", index, ctypes.c_uint64())

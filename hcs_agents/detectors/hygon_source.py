@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from hcs_agents.detectors.cards import Answer, Found
 from hcs_agents.detectors.hygon_models import model_of
 from hcs_agents.detectors.port import DeviceProcess, Reading
 from hcs_agents.hardware import profile_of
@@ -37,17 +38,17 @@ class Dcu:
 class DcuSource(Protocol):
     """A way to see the cards. The same card has the same identity in each."""
 
-    def cards(self) -> dict[DeviceId, int]:
+    def cards(self) -> Found[int]:
         """Return the cards that answer and by which number the source knows them."""
+
+    def answers(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, Answer]:
+        """Ask each of `cards` who it is."""
 
     def describe(self, device_id: DeviceId, cards: Mapping[DeviceId, int]) -> Dcu | None:
         """Describe one of `cards`; `None` when it does not answer any more."""
 
-    def uncorrectable(self, cards: Mapping[DeviceId, int]) -> dict[DeviceId, dict[str, int] | None]:
-        """Return each card's uncorrectable errors since its reset, by fault code.
-
-        `None` for a card that does not answer.
-        """
+    def uncorrectable(self, index: int) -> dict[str, int]:
+        """Return a card's uncorrectable errors since its reset, by fault code."""
 
     def sample(self, cards: Mapping[DeviceId, int]) -> list[Reading]:
         """Return what those of `cards` do now that answer."""

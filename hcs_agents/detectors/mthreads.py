@@ -12,14 +12,15 @@ from pathlib import Path
 from hcs_agents.detectors import bounds, pci
 from hcs_agents.detectors import mthreads_abi as abi
 from hcs_agents.detectors.calls import numbered
+from hcs_agents.detectors.cards import Answer, Found, KnownCards
 from hcs_agents.detectors.mthreads_samples import read_card
 from hcs_agents.detectors.mthreads_scan import (
     Card,
+    answer,
     attach,
     describe_card,
     detach,
     ecc_errors,
-    vram_bytes,
 )
 from hcs_agents.detectors.polled import Lookout, PolledFaults
 from hcs_agents.detectors.port import (
@@ -41,7 +42,8 @@ class MooreThreadsDetector:
     def __init__(self, sysfs: Path = pci.SYSFS) -> None:
         self._sysfs = sysfs
         self._mtml: abi.Mtml | None = None
-        self._cards: dict[DeviceId, Card] = {}  # those that were seen since `open`
+        self._cards: KnownCards[int] = KnownCards()
+        self._objects: dict[DeviceId, Card] = {}  # of all of them
         self._faults = PolledFaults()
         self._lookout = Lookout(self._look)
 
@@ -49,22 +51,24 @@ class MooreThreadsDetector:
         """Load MTML, enumerate; see the port."""
         self._mtml = abi.Mtml()
         self._faults.remember(active)
+        self._cards = KnownCards()
         self._enumerate(self._mtml)
 
     def fingerprint(self) -> tuple[DeviceFingerprint, ...]:
         """Enumerate anew; see the port."""
         mtml = self._opened()
         self._enumerate(mtml)
-        found = [describe_card(mtml, d, card, self._cards) for d, card in self._cards.items()]
+        cards = self._objects
+        described = {d: describe_card(mtml, d, card, cards) for d, card in cards.items()}
         # Asked afterwards: a card that went away while it was described is not reported half.
-        answering = [device for device in found if self._answers(mtml, device.device_id)]
-        completed = [pci.complete(device, self._sysfs) for device in answering]
+        told = self._cards.fingerprints(described, self._answers(mtml))
+        completed = [pci.complete(device, self._sysfs) for device in told]
         return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:
         """Ask the cards that were seen; see the port."""
         mtml = self._opened()
-        by_index = sorted(self._cards.items(), key=lambda card: card[1].index)
+        by_index = sorted(self._objects.items(), key=lambda card: card[1].index)
         readings = [read_card(mtml, device_id, card) for device_id, card in by_index]
         return bounds.readings(reading for reading in readings if reading is not None)
 
@@ -79,7 +83,7 @@ class MooreThreadsDetector:
     def close(self) -> None:
         """Give all objects back; see the port."""
         mtml, self._mtml = self._mtml, None
-        cards, self._cards = self._cards, {}
+        cards, self._objects = self._objects, {}
         if mtml is not None:
             with contextlib.suppress(LibraryBrokenError):
                 for card in cards.values():
@@ -92,29 +96,45 @@ class MooreThreadsDetector:
         return self._mtml
 
     def _enumerate(self, mtml: abi.Mtml) -> None:
-        """Attach what answers and is not attached yet; objects of a lost card may be stale."""
+        """Attach what answers and is not attached yet; objects of a silent card may be stale."""
         count = ctypes.c_uint()
         if mtml.call("mtmlLibraryCountDevice", mtml.handle, ctypes.byref(count)) != abi.OK:
             raise LibraryBrokenError("mtmlLibraryCountDevice does not answer")
-        answering = {c.index for d, c in self._cards.items() if self._answers(mtml, d)}
-        for index in set(numbered(count.value)) - answering:
+        answers = self._answers(mtml)
+        found = {d: c.index for d, c in self._objects.items() if answers[d] is Answer.YES}
+        silent, nameless = 0, []
+        for index in sorted(set(numbered(count.value)) - set(found.values())):
             attached = attach(mtml, index)
-            if attached is None:
-                continue
-            device_id, card = attached
-            stale = self._cards.get(device_id)
-            self._cards[device_id] = card
-            if stale is not None:
-                detach(mtml, stale)
+            if isinstance(attached, tuple):
+                self._replace(mtml, *attached)
+                found[attached[0]] = index
+            elif attached is Answer.YES:
+                nameless.append(index)
+            else:
+                silent += attached is Answer.SILENT
+        self._cards.note(Found(cards=found, silent=silent, nameless=tuple(nameless)))
+        for device_id in self._objects.keys() - self._cards.places.keys():
+            detach(mtml, self._objects.pop(device_id))
 
-    def _answers(self, mtml: abi.Mtml, device_id: DeviceId) -> bool:
-        return vram_bytes(mtml, self._cards[device_id]) is not None
+    def _replace(self, mtml: abi.Mtml, device_id: DeviceId, card: Card) -> None:
+        """Speak of a card through new objects from now on."""
+        stale = self._objects.get(device_id)
+        self._objects[device_id] = card
+        if stale is not None:
+            detach(mtml, stale)
+        for other in self._objects.values():
+            other.remotes.clear()  # it may be the new end of an old wire
+
+    def _answers(self, mtml: abi.Mtml) -> dict[DeviceId, Answer]:
+        return {device_id: answer(mtml, device_id, c) for device_id, c in self._objects.items()}
 
     def _look(self) -> list[FaultSignal]:
         mtml, signals = self._opened(), []
-        for device_id, card in self._cards.items():
-            if self._answers(mtml, device_id):
+        answers = self._answers(mtml)
+        for device_id in sorted(self._cards.lost(answers)):
+            signals += self._faults.note_lost(device_id)
+        self._cards.forget_replaced()
+        for device_id, card in self._objects.items():
+            if answers[device_id] is Answer.YES:
                 signals += self._faults.note(device_id, ecc_errors(mtml, card))
-            else:
-                signals += self._faults.note_lost(device_id)
         return signals

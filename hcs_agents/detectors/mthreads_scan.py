@@ -3,10 +3,11 @@
 import ctypes
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hcs_agents.detectors import mthreads_abi as abi
 from hcs_agents.detectors.calls import cpu_list, positive
+from hcs_agents.detectors.cards import Answer, answer_of
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
@@ -20,18 +21,25 @@ class Card:
     device: ctypes.c_void_p
     memory: ctypes.c_void_p
     gpu: ctypes.c_void_p | None  # older drivers may have none to give
+    remotes: dict[int, DeviceId] = field(default_factory=dict)
+    """Who is at the other end of each link. MTML makes an object to say so, which nobody says how
+    to give back: it is asked once, not with each scan."""
 
 
-def attach(mtml: abi.Mtml, index: int) -> tuple[DeviceId, Card] | None:
-    """Return the card with an index; `None` when it does not answer or has no identity."""
-    device = mtml.open("mtmlLibraryInitDeviceByIndex", mtml.handle, ctypes.c_uint(index))
-    if device is None:
-        return None
-    device_id = identity_of(mtml, device)
-    memory = mtml.open("mtmlDeviceInitMemory", device)
-    if not device_id or memory is None:
+def attach(mtml: abi.Mtml, index: int) -> tuple[DeviceId, Card] | Answer:
+    """Return the card with an index, or how it takes to being asked: `YES` has no identity."""
+    device = ctypes.c_void_p()
+    result = mtml.call(
+        "mtmlLibraryInitDeviceByIndex", mtml.handle, ctypes.c_uint(index), ctypes.byref(device)
+    )
+    if result != abi.OK:
+        return answer_of(result, fine=(), gone=abi.GONE)
+    result, device_id = identity_of(mtml, device)
+    memory = mtml.open("mtmlDeviceInitMemory", device) if device_id else None
+    if memory is None:
         mtml.call("mtmlLibraryFreeDevice", device)
-        return None
+        has_none = not device_id and result in (abi.OK, abi.NOT_SUPPORTED)
+        return Answer.YES if has_none else answer_of(result, fine=(), gone=abi.GONE)
     gpu = mtml.open("mtmlDeviceInitGpu", device)
     return device_id, Card(index=index, device=device, memory=memory, gpu=gpu)
 
@@ -44,9 +52,24 @@ def detach(mtml: abi.Mtml, card: Card) -> None:
     mtml.call("mtmlLibraryFreeDevice", card.device)
 
 
-def identity_of(mtml: abi.Mtml, device: ctypes.c_void_p) -> DeviceId:
-    """Return a card's UUID; empty when it does not answer."""
-    return DeviceId(mtml.text("mtmlDeviceGetUUID", device, abi.UUID_BYTES))
+def identity_of(mtml: abi.Mtml, device: ctypes.c_void_p) -> tuple[int, DeviceId]:
+    """Return how a card's driver has answered, and the card's UUID; empty when it does not say."""
+    buffer = ctypes.create_string_buffer(abi.UUID_BYTES)
+    result = mtml.call("mtmlDeviceGetUUID", device, buffer, ctypes.c_uint(abi.UUID_BYTES))
+    return result, DeviceId(buffer.value.decode("ascii", "replace").strip())
+
+
+def answer(mtml: abi.Mtml, device_id: DeviceId, card: Card) -> Answer:
+    """Ask a card who it is, and for its memory."""
+    result, now = identity_of(mtml, card.device)
+    if result != abi.OK:
+        return answer_of(result, fine=(), gone=abi.GONE)
+    if now != device_id:
+        return Answer.GONE
+    total = ctypes.c_ulonglong()
+    result = mtml.call("mtmlMemoryGetTotal", card.memory, ctypes.byref(total))
+    fine = (abi.OK, abi.NOT_SUPPORTED, abi.NO_PERMISSION)
+    return answer_of(result, fine=fine, gone=abi.GONE)
 
 
 def vram_bytes(mtml: abi.Mtml, card: Card) -> int | None:
@@ -148,7 +171,13 @@ def _links_to(mtml: abi.Mtml, card: Card) -> Counter[DeviceId]:
         state = mtml.number("mtmlDeviceGetMtLinkState", card.device, number)
         if state in (None, abi.LINK_DOWN):
             continue
-        remote = mtml.open("mtmlDeviceGetMtLinkRemoteDevice", card.device, number)
-        if remote is not None:
-            peers[identity_of(mtml, remote)] += 1
+        peer = card.remotes.get(link) or _remote(mtml, card, number)
+        if peer:
+            card.remotes[link] = peer
+            peers[peer] += 1
     return peers
+
+
+def _remote(mtml: abi.Mtml, card: Card, link: ctypes.c_uint) -> DeviceId:
+    remote = mtml.open("mtmlDeviceGetMtLinkRemoteDevice", card.device, link)
+    return DeviceId("") if remote is None else identity_of(mtml, remote)[1]

@@ -1,7 +1,8 @@
 """NVML calls as the detector's modules make them, and what a refusal means.
 
-A card that has fallen off the bus and a session that is over end whatever was being read. Any other
-refusal concerns the one value that was asked for: this driver, or this card, does not tell it.
+Three words say that the session is over: whatever was being read ends, and the library is broken.
+Any other word concerns the card that was asked about, and never its neighbours. That a card has
+fallen off the bus ends what was being read of it; otherwise a refusal concerns the one value.
 """
 
 import contextlib
@@ -14,12 +15,24 @@ import pynvml
 from hcs_agents.detectors.port import LibraryBrokenError
 
 UNSUPPORTED = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
-ENDS_READING = (
-    pynvml.NVML_ERROR_GPU_IS_LOST,
+SESSION_OVER = (
     pynvml.NVML_ERROR_UNINITIALIZED,
     pynvml.NVML_ERROR_DRIVER_NOT_LOADED,
     pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
 )
+ENDS_READING = (pynvml.NVML_ERROR_GPU_IS_LOST, *SESSION_OVER)
+PASSING = (
+    pynvml.NVML_ERROR_TIMEOUT,
+    pynvml.NVML_ERROR_IRQ_ISSUE,
+    pynvml.NVML_ERROR_RESET_REQUIRED,
+    pynvml.NVML_ERROR_OPERATING_SYSTEM,
+    pynvml.NVML_ERROR_IN_USE,
+    pynvml.NVML_ERROR_MEMORY,
+    pynvml.NVML_ERROR_INSUFFICIENT_RESOURCES,
+    pynvml.NVML_ERROR_NOT_READY,
+    pynvml.NVML_ERROR_UNKNOWN,
+)
+"""The card may answer another time; whoever asks only once must not take these for the answer."""
 FIELD_MEMBERS = {
     pynvml.NVML_VALUE_TYPE_DOUBLE: "dVal",
     pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
@@ -44,25 +57,20 @@ def wrap_exceptions(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unless_lost() -> Iterator[None]:
-    """Leave the block when the card falls off the bus; the detector's checks tell about it."""
+def unless_refused() -> Iterator[None]:
+    """Leave the block when a card does not answer; the detector's checks tell about it."""
     try:
         yield
+    except UnicodeDecodeError:  # a text that is none
+        return
     except pynvml.NVMLError as error:
-        if error.value != pynvml.NVML_ERROR_GPU_IS_LOST:
+        if error.value in SESSION_OVER:
             raise
 
 
 def told(default: Value, function: Callable[..., Value], *arguments: object) -> Value:
     """Return what NVML answers, or `default` when it does not tell this."""
-    try:
-        return function(*arguments)
-    except UnicodeDecodeError:  # a text that is none
-        return default
-    except pynvml.NVMLError as error:
-        if error.value in ENDS_READING:
-            raise
-        return default
+    return Inquiry().told(default, function, *arguments)
 
 
 def field_value(field: "pynvml.c_nvmlFieldValue_t") -> int | None:
@@ -73,6 +81,25 @@ def field_value(field: "pynvml.c_nvmlFieldValue_t") -> int | None:
     if field.nvmlReturn != pynvml.NVML_SUCCESS or member is None:
         return None
     return int(getattr(field.value, member))
+
+
+class Inquiry:
+    """Questions that are asked once: it knows whether an answer was only put off."""
+
+    def __init__(self) -> None:
+        self.is_complete = True
+
+    def told(self, default: Value, function: Callable[..., Value], *arguments: object) -> Value:
+        """Return what NVML answers, or `default`."""
+        try:
+            return function(*arguments)
+        except UnicodeDecodeError:  # a text that is none
+            return default
+        except pynvml.NVMLError as error:
+            if error.value in ENDS_READING:
+                raise
+            self.is_complete &= error.value not in PASSING
+            return default
 
 
 class Questions:

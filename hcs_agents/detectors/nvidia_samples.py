@@ -5,7 +5,7 @@ keeps for itself counts as used: nobody else can have it.
 """
 
 import ctypes
-from collections.abc import Hashable
+from collections.abc import Container, Hashable, Mapping
 
 import pynvml
 
@@ -67,6 +67,7 @@ class NvidiaSampler:
 
     def __init__(self) -> None:
         self._refused: dict[DeviceId, set[Hashable]] = {}
+        self._link_errors = LinkErrors()
 
     def read(self, device_id: DeviceId, handle: Handle) -> Reading:
         """Return a card's reading.
@@ -74,7 +75,8 @@ class NvidiaSampler:
         Raises:
             pynvml.NVMLError: the card is lost, or the session is over.
         """
-        card = Questions(handle, self._refused.setdefault(device_id, set()))
+        refused = self._refused.setdefault(device_id, set())
+        card = Questions(handle, refused)
         utilization = card.ask(pynvml.nvmlDeviceGetUtilizationRates)
         memory = card.ask(pynvml.nvmlDeviceGetMemoryInfo)
         power_mw = card.ask(pynvml.nvmlDeviceGetPowerUsage)
@@ -100,8 +102,36 @@ class NvidiaSampler:
                 pcie_generation=positive(card.ask(pynvml.nvmlDeviceGetCurrPcieLinkGeneration)),
                 pcie_width=positive(card.ask(pynvml.nvmlDeviceGetCurrPcieLinkWidth)),
             ),
-            counters=_counters(fields),
+            counters=Counters(
+                ecc_corrected=fields.get(pynvml.NVML_FI_DEV_ECC_SBE_VOL_TOTAL),
+                ecc_uncorrected=fields.get(pynvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL),
+                pcie_replays=fields.get(pynvml.NVML_FI_DEV_PCIE_REPLAY_COUNTER),
+                link_errors=self._link_errors.of(device_id, fields, refused=refused),
+            ),
         )
+
+
+class LinkErrors:
+    """Sums up what a card counts of its links: always the same counters, or nothing.
+
+    A sum that misses one counter falls, and rises when it is back, which would look like new
+    errors. So which ones they are is settled once, when all that the card has have answered.
+    """
+
+    def __init__(self) -> None:
+        self._summed: dict[DeviceId, tuple[int, ...]] = {}
+
+    def of(
+        self, device_id: DeviceId, fields: Mapping[int, int], *, refused: Container[Hashable]
+    ) -> int | None:
+        """Return the sum; `None` when the card does not tell it, or not all of it, this time."""
+        counted = tuple(number for number in LINK_ERRORS if number not in refused)
+        if counted and all(number in fields for number in counted):
+            self._summed.setdefault(device_id, counted)
+        summed = self._summed.get(device_id, ())
+        if not summed or any(number not in fields for number in summed):
+            return None
+        return sum(fields[number] for number in summed)
 
 
 def processes_of(device_id: DeviceId, handle: Handle) -> list[DeviceProcess]:
@@ -118,16 +148,6 @@ def processes_of(device_id: DeviceId, handle: Handle) -> list[DeviceProcess]:
                 device_id=device_id, pid=process.pid, used_bytes=process.usedGpuMemory
             )
     return list(found.values())
-
-
-def _counters(fields: dict[int, int]) -> Counters:
-    of_links = [fields[number] for number in LINK_ERRORS if number in fields]
-    return Counters(
-        ecc_corrected=fields.get(pynvml.NVML_FI_DEV_ECC_SBE_VOL_TOTAL),
-        ecc_uncorrected=fields.get(pynvml.NVML_FI_DEV_ECC_DBE_VOL_TOTAL),
-        pcie_replays=fields.get(pynvml.NVML_FI_DEV_PCIE_REPLAY_COUNTER),
-        link_errors=sum(of_links) if of_links else None,
-    )
 
 
 def _reasons(bits: int) -> tuple[ThrottleReason, ...]:

@@ -112,6 +112,9 @@ class Detector(Protocol):
     def wait_faults(self, timeout_s: float) -> list[FaultSignal]:
         """Block until something happens to a card, or for `timeout_s`; then return `[]`.
 
+        What it has heard it returns before it asks a card anything that may hang or fail: a driver
+        does not repeat itself. It may be called once more after another call has failed.
+
         Raises:
             LibraryBrokenError: the library works no more; close, open again later.
         """

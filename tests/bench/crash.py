@@ -3,6 +3,14 @@
 Three writers, a real agent on a simulated node, two projectors, nats-server and PostgreSQL; see
 `tests/support/crashes.py` for who is killed how, and `audit.py` for what is compared afterwards.
 
+What `lost 0` says: whatever a spool was given was folded once, every fault that a driver lists as
+in force was told and so was its end, and so was every Xid that an agent had stored, or had time to
+store, when it was killed. An Xid comes before each kill, and the driver gives it once: `pushed`
+counts them, `pushed_due` those that must be on the bus. `pushed_unknown` are those of the others
+that are not: no agent listened, or it was killed before it stored them. They are lost to all, no
+agent can help it, and they are not in `lost`; a fatal Xid would leave the driver's call for a
+recovery, which the next agent finds.
+
     make bench BENCH=crash
 """
 
@@ -56,6 +64,9 @@ def main() -> None:
         "events": found.events,
         "resent": found.resent,
         "decisions": found.decisions,
+        "pushed": found.pushed,
+        "pushed_due": found.pushed_due,
+        "pushed_unknown": found.pushed_unknown,
     }
     print(json.dumps(result | by_victim))
 

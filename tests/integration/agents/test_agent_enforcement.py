@@ -1,4 +1,4 @@
-"""From a driver's list to the bus and the metrics: who has no quota is told, and the end of it."""
+"""To the bus and the metrics: who has no quota is told, and who has one, and the end of both."""
 
 import asyncio
 import contextlib
@@ -15,6 +15,7 @@ from hcs_bus.events import Quota
 from hcs_bus.memory import MemoryBus
 from hcs_bus.names import DeviceId, NodeName, StreamSeq
 from hcs_bus.subjects import FACTS_STREAM
+from tests.support import quota_client
 from tests.support.detectors import ScriptedDetector, ThreadWorkers, fingerprint_of
 
 CARD = DeviceId("card-0")
@@ -67,6 +68,13 @@ async def agent(detector: ScriptedDetector, bus: MemoryBus, tmp_path: Path) -> A
         await running
 
 
+async def until_ready(agent: Agent) -> None:
+    """Wait for the first fingerprint: the socket is there by then, and the card known."""
+    async with asyncio.timeout(20):
+        while not agent.ready:
+            await asyncio.sleep(0.02)
+
+
 async def quota_facts(bus: MemoryBus, count: int) -> list[Quota]:
     """Return the first so many facts about usage."""
     follower = await bus.follow(FACTS_STREAM, after=StreamSeq(0))
@@ -89,7 +97,39 @@ async def test_the_agent_tells_of_a_pod_without_a_quota_and_of_the_end(
     assert f'hcs_agent_device_foreign_processes{{device_id="{CARD}"}} 1.0' in shown
     assert f'hcs_agent_device_foreign_bytes{{device_id="{CARD}"}} 7.0' in shown
     assert f'hcs_agent_device_unseen_processes{{device_id="{CARD}"}} 0.0' in shown
+    of_pod = f'{{container="",device_id="{CARD}",pod_uid="{POD_UID}",vendor="nvidia"}}'
+    assert f"hcs_agent_container_enforced{of_pod} 0.0" in shown
+    assert f"hcs_agent_container_used_bytes{of_pod} 5.0" in shown
     detector.on_cards = ()  # the list is empty: that is told once more, and no more
     _, ended = await quota_facts(bus, 2)
     assert (ended.processes, ended.used_bytes, ended.enforced) == (0, 0, False)
     assert "foreign_processes{" not in generate_latest(agent.registry).decode()
+    assert "hcs_agent_container_enforced{" not in generate_latest(agent.registry).decode()
+
+
+async def test_a_container_has_series_as_long_as_it_has_processes(
+    agent: Agent, detector: ScriptedDetector, tmp_path: Path
+) -> None:
+    detector.on_cards = ()
+    of_container = f'container="{quota_client.CONTAINER}"'
+
+    async def shows(*lines: str) -> None:
+        async with asyncio.timeout(20):
+            while [line for line in generate_latest(agent.registry).decode().splitlines()
+                   if of_container in line] != [*lines]:  # fmt: skip
+                await asyncio.sleep(0.02)
+
+    await until_ready(agent)
+    with quota_client.connect(tmp_path / "quota.sock") as process:
+        process.send(quota_client.hello(devices=(CARD,)))
+        process.send(quota_client.usage(7, peak_bytes=9, refusals=1, launches=3))
+        whose = f'{of_container},device_id="{CARD}",pod_uid="{POD_UID}",vendor="nvidia"'
+        await shows(
+            f"hcs_agent_container_quota_bytes{{{whose}}} 1000.0",
+            f"hcs_agent_container_used_bytes{{{whose}}} 7.0",
+            f"hcs_agent_container_peak_bytes{{{whose}}} 9.0",
+            f"hcs_agent_container_enforced{{{whose}}} 1.0",
+            f"hcs_agent_container_refusals_total{{{whose}}} 1.0",
+            f'hcs_agent_container_launches_total{{{of_container},pod_uid="{POD_UID}"}} 3.0',
+        )
+    await shows()

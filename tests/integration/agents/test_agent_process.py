@@ -14,9 +14,10 @@ import pytest
 from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.envelope import Envelope
-from hcs_bus.events import Fact, Fault, FaultState, Fingerprint
+from hcs_bus.events import Fact, Fault, FaultState, Fingerprint, Heartbeat
 from hcs_bus.jetstream import JetStreamBus
 from hcs_bus.names import StreamSeq
+from hcs_bus.subjects import FACTS_STREAM
 from tests.support.agent_process import COMMAND, AgentStarter, read_until
 from tests.support.backend import Backend
 from tests.support.simulated import CHECKOUT, environment
@@ -98,18 +99,38 @@ async def test_a_signal_ends_it_cleanly_with_json_on_stderr(
     assert [line["event"] for line in lines][-2:] == ["agent_ends", "ended"]
 
 
+async def refused(backend: Backend, directory: Path, *, spool: Path, listen: str) -> str:
+    """Start an agent that ends because it was told something wrong; return what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COMMAND, "agent", "--node", "n", "--listen", listen),
+        *("--spool", str(spool), "--socket", str(directory / "another.sock")),
+        cwd=CHECKOUT,
+        env=environment(directory, None) | {"HCS_NATS_URL": backend.nats_url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    return errors.decode()
+
+
 async def test_a_port_in_use_is_a_clear_error(backend: Backend, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", COMMAND, "agent", "--node", "n", "--listen", listen),
-            *("--spool", str(tmp_path / "spool"), "--socket", str(tmp_path / "q.sock")),
-            cwd=CHECKOUT,
-            env=environment(tmp_path, None) | {"HCS_NATS_URL": backend.nats_url},
-            stderr=asyncio.subprocess.PIPE,
-        )
-        _, errors = await process.communicate()
-    assert process.returncode == 2
-    assert listen in errors.decode()
+        errors = await refused(backend, tmp_path, spool=tmp_path / "spool", listen=listen)
+    assert listen in errors
+
+
+async def test_a_second_agent_on_a_spool_is_refused_and_the_first_goes_on(
+    bus: JetStreamBus, start: AgentStarter, node_of: MakeNode, backend: Backend, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    async with start(node_of("mixed-0")) as agent:
+        await agent.until_ready()
+        errors = await refused(backend, tmp_path, spool=spool, listen="127.0.0.1:0")
+        said = f"hcs: spool {spool} belongs to an agent that runs: each agent needs its own"
+        assert errors.splitlines()[-1] == said
+        assert "Traceback" not in errors
+        after = (await bus.stream_state(FACTS_STREAM)).last_seq
+        await read_until(bus, lambda fact: isinstance(fact, Heartbeat), after)

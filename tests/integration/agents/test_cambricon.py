@@ -114,3 +114,35 @@ def test_a_driver_of_api_version_5_is_spoken_to_in_its_own_way(
     assert (device.device_id, device.vram_bytes) == ("MLU-0123", 16 * 1024**3)
     assert (device.pci_address, device.numa_node) == ("0001:1a:02.3", -1)
     assert (device.model, device.links) == ("", ())
+
+
+NEWER_DRIVER = (
+    OLD_DRIVER
+    + """
+int cndevGetCardHealthStateV2(int *info, int card) {
+    (void)card; memset(info, 0, 34612); info[0] = info[1] = STATE; info[2] = 4; return RESULT; }
+"""
+)
+TIMED_OUT, NOT_SUPPORTED = 17, 10
+
+
+@pytest.mark.parametrize(
+    ("state", "result", "codes"),
+    [
+        (1, 0, []),
+        (0, 0, ["unhealthy"]),
+        (1, TIMED_OUT, []),  # it has the function: what the older one says is another matter
+        (1, NOT_SUPPORTED, ["unhealthy"]),
+    ],
+)
+def test_an_unhealthy_card_without_an_incident_is_unhealthy(
+    state: int, result: int, codes: list[str], tmp_path: Path
+) -> None:
+    source = tmp_path / "newer.c"
+    source.write_text(NEWER_DRIVER)
+    defines = ["-DHEALTH=0", f"-DSTATE={state}", f"-DRESULT={result}"]
+    build = ["cc", "-shared", "-fPIC", *defines, "-o", str(tmp_path / "libcndev.so")]
+    subprocess.run([*build, str(source)], check=True)
+    with DetectorProcess(Vendor.CAMBRICON, environment(tmp_path, None)) as detector:
+        assert len(detector.scan()) == 1
+        assert [signal.code for signal in detector.wait(0.05)] == codes

@@ -1,11 +1,14 @@
 """Cambricon's samples and fingerprints, and what an older CNDev tells instead."""
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from hcs_agents.detectors import cambricon_abi as abi
+from hcs_agents.detectors.cambricon_samples import Sampler
 from hcs_agents.detectors.port import Counters, Reading
 from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.events import DeviceSample, ThrottleReason
@@ -159,3 +162,67 @@ def test_a_card_without_ports_counts_no_link_errors(file: ScenarioFile, librarie
     file.update(lambda s: msgspec.structs.replace(s, links=()))
     with SamplingProcess(Vendor.CAMBRICON, environment(libraries, file.path)) as detector:
         assert {one.counters.link_errors for one in detector.sample()} == {None}
+
+
+class CountingPorts:
+    """A driver whose card has two ports, which have both functions; the test says how they are."""
+
+    version = 6
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, int], int] = {}  # by function and port; the others are fine
+
+    def call(self, *_: object) -> int:
+        """Know nothing else."""
+        return abi.NOT_SUPPORTED
+
+    def fill(self, *_: object) -> bool:
+        """Know nothing else."""
+        return False
+
+    def port_count(self, handle: int) -> int:
+        """Return how many ports the card has."""
+        assert handle == 0
+        return 2
+
+    def ask(self, name: str, structure: ctypes.Structure, handle: int, port: int = -1) -> int:
+        """Count 600 and 400 errors with the newer function, a few with the older one."""
+        assert handle == 0
+        result = self.answers.get((name, port), abi.OK if port >= 0 else abi.NOT_SUPPORTED)
+        if result == abi.OK and isinstance(structure, abi.LinkErrors):
+            structure.fec_uncorrected = (600, 400)[port]
+        elif result == abi.OK and isinstance(structure, abi.LinkCounters):
+            structure.crc24 = 3
+        return result
+
+    def link_errors(self, sampler: Sampler) -> int | None:
+        """Return what a sample says of the ports."""
+        return sampler._counters(DeviceId("card"), 0).link_errors
+
+
+def test_what_a_port_does_not_tell_for_a_moment_makes_no_new_errors() -> None:
+    driver = CountingPorts()
+    sampler = Sampler(driver)  # type: ignore[arg-type]  # a stand-in for the library
+    assert driver.link_errors(sampler) == 1000
+    for result in (abi.TIMEOUT, abi.NOT_SUPPORTED):
+        driver.answers = {("cndevGetMLULinkErrorCounter", 0): result}
+        assert driver.link_errors(sampler) is None
+    driver.answers = {}
+    assert driver.link_errors(sampler) == 1000
+
+
+def test_a_port_that_times_out_at_first_is_not_counted_by_the_older_function() -> None:
+    driver = CountingPorts()
+    sampler = Sampler(driver)  # type: ignore[arg-type]  # a stand-in for the library
+    driver.answers = {("cndevGetMLULinkErrorCounter", 1): abi.TIMEOUT}
+    assert driver.link_errors(sampler) is None
+    driver.answers = {}
+    assert driver.link_errors(sampler) == 1000
+
+
+def test_a_port_that_has_no_counter_is_left_out() -> None:
+    driver = CountingPorts()
+    sampler = Sampler(driver)  # type: ignore[arg-type]  # a stand-in for the library
+    names = ("cndevGetMLULinkErrorCounter", "cndevGetMLULinkCounter")
+    driver.answers = {(name, 1): abi.NOT_SUPPORTED for name in names}
+    assert driver.link_errors(sampler) == 600

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hcs_agents.detectors.nvidia import REOPEN_S_INITIAL
 from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_bus.events import FaultState
@@ -74,9 +75,41 @@ def test_a_pulled_card_is_lost_and_gone_until_it_is_back(
             if other.vendor is vendor and position != number
         ]
         node.update(lambda s: operations.plug(s, number))
+        detector.later(REOPEN_S_INITIAL)  # NVML sees it again after a new init
         back = detector.wait_until(lambda signal: signal.code == "lost")
         assert (back.device_id, back.state) == (card, FaultState.CLEARED)
         assert card in {device.device_id for device in detector.scan()}
+
+
+@pytest.mark.parametrize(("vendor", "number", "code"), CARDS[1:])
+@pytest.mark.parametrize("pulled", [False, True])
+def test_a_card_in_whose_place_another_comes_is_lost_and_not_asked_for_any_more(
+    vendor: Vendor, number: int, code: str, libraries: Path, node: ScenarioFile, *, pulled: bool
+) -> None:
+    old = node.read().devices[number].id
+    new = old[:-3] + ("ABC" if vendor is Vendor.HUAWEI else "abc")
+
+    def replace(scenario: Scenario) -> Scenario:
+        other = msgspec.structs.replace(scenario.devices[number], id=new)
+        devices = (*scenario.devices[:number], other, *scenario.devices[number + 1 :])
+        return operations.plug(msgspec.structs.replace(scenario, devices=devices), number)
+
+    with DetectorProcess(vendor, environment(libraries, node.path)) as detector:
+        ids = [device.device_id for device in detector.scan()]
+        if pulled:
+            node.update(lambda s: operations.pull(s, number))
+            assert detector.wait_until(lambda _: True).code == "lost"
+        node.update(replace)
+        assert [device.device_id for device in detector.scan()] == [ids[0], new]
+        if not pulled:
+            lost = detector.wait_until(lambda _: True)
+            assert (lost.device_id, lost.code) == (old, "lost")
+            assert lost.state is FaultState.RAISED
+        assert detector.wait(1.2) == []  # nothing ends
+        assert [reading.sample.device_id for reading in detector.sample()] == [ids[0], new]
+        node.update(lambda s: operations.raise_fault(s, number, code, at_ns=1))
+        raised = detector.wait_until(lambda _: True)
+        assert (raised.device_id, raised.code) == (new, code)
 
 
 @pytest.mark.parametrize(("vendor", "number", "code"), CARDS)
@@ -116,6 +149,7 @@ def test_a_card_that_is_away_does_not_end_its_other_faults(
         detector.wait_until(lambda signal: signal.code == "lost")
         assert [detector.wait(0.1) for _ in range(3)] == [[]] * 3
         node.update(lambda s: operations.plug(s, number))
+        detector.later(REOPEN_S_INITIAL)  # NVML sees it again after a new init
         assert detector.wait_until(lambda _: True).code == "lost"
         assert [detector.wait(0.1) for _ in range(3)] == [[]] * 3
 
@@ -152,6 +186,7 @@ def test_a_fault_and_a_pull_in_one_moment_are_both_told(
         node.update(both)
         assert detector.wait_until(lambda signal: signal.code in told).state is FaultState.RAISED
         node.update(lambda s: operations.plug(s, number))
+        detector.later(REOPEN_S_INITIAL)  # NVML sees it again after a new init
         assert detector.wait_until(lambda s: s.code == told[-1]).state is FaultState.RAISED
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_bus.events import DetectorState, Fact, Fault, FaultState, Fingerprint
 from hcs_bus.jetstream import JetStreamBus
@@ -87,6 +88,23 @@ async def test_a_hang_is_told_of_each_card_of_its_vendor_and_ends(
             fault = seen[-1][1]
             assert isinstance(fault, Fault)
             hanging.remove(fault.device_id)
+
+
+async def test_an_xid_that_comes_with_a_hang_is_told_beside_it(
+    bus: JetStreamBus, start: AgentStarter, node_of: MakeNode
+) -> None:
+    file = node_of("mixed-0")
+    card = file.read().devices[0].id
+    async with start(file, *QUICK) as agent:
+        await agent.until_ready()
+        file.update(
+            lambda s: operations.set_hanging(
+                operations.raise_fault(s, 0, "31", at_ns=1), 0, hangs=True
+            )
+        )
+        seen, _ = await read_until(bus, is_hang(FaultState.RAISED))
+    faults = [(one.device_id, one.code) for _, one in seen if isinstance(one, Fault)]
+    assert (card, "31") in faults
 
 
 async def test_an_agent_killed_during_a_hang_tells_of_its_end(

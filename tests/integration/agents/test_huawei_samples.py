@@ -207,6 +207,23 @@ def test_a_lost_card_is_left_out_until_it_is_back(libraries: Path, node: Scenari
         assert [reading.sample.device_id for reading in detector.sample()] == ids[FIRST:]
 
 
+def test_a_chip_with_ddr_tells_as_much_of_its_memory(libraries: Path, node: ScenarioFile) -> None:
+    vram_bytes = 24 * 1024**3
+    put(node, FIRST, model="310P3", vram_bytes=vram_bytes, **WORKING)
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
+        device, reading = detector.scan()[0], detector.sample()[0]
+        detector.calls()
+        detector.sample()
+        asked = detector.calls()
+    assert (device.model, device.vram_bytes) == ("Ascend 310P3", vram_bytes)
+    assert reading.sample.vram_used_bytes == 3 * 1024**3
+    assert reading.sample.memory_utilization_percent == 41
+    assert (reading.sample.memory_clock_mhz, reading.counters.ecc_corrected) == (1_593, 5_000)
+    assert reading.sample.memory_temperature_celsius is None  # it has no such sensor
+    assert asked["dcmi_get_device_hbm_info"] == 1  # of the other chip, which has HBM
+    assert asked["dcmi_get_device_memory_info_v3"] == 1
+
+
 def test_a_card_without_links_counts_no_link_errors(libraries: Path, node: ScenarioFile) -> None:
     node.update(lambda s: msgspec.structs.replace(s, links=()))
     with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:

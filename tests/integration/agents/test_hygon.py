@@ -75,6 +75,46 @@ def test_cards_of_another_vendor_behind_the_same_library_are_left_alone(tmp_path
     assert (device.model, device.vram_bytes, device.numa_node) == ("", 7, -1)  # an old library
 
 
+TWO_CARDS = """#include <stdint.h>
+int rsmi_init(uint64_t flags) { return (int)flags; }
+int rsmi_shut_down(void) { return 0; }
+int rsmi_num_monitor_devices(uint32_t *n) { *n = 2; return 0; }
+int rsmi_dev_vendor_id_get(uint32_t i, uint16_t *id) { (void)i; *id = 0x1d94; return 0; }
+int rsmi_dev_unique_id_get(uint32_t i, uint64_t *id) { *id = 0xabc + i; return 0; }
+int rsmi_topo_get_link_type(uint32_t a, uint32_t b, uint64_t *hops, int *kind) {
+    *hops = HOPS; *kind = KIND; return a == b; }
+"""
+PCIE, XGMI = 1, 2
+
+
+@pytest.mark.parametrize(("kind", "hops", "links"), [(XGMI, 1, 1), (XGMI, 2, 0), (PCIE, 1, 0)])
+def test_only_a_wire_from_card_to_card_is_a_link(
+    kind: int, hops: int, links: int, tmp_path: Path
+) -> None:
+    source = tmp_path / "two.c"
+    source.write_text(TWO_CARDS)
+    defines = [f"-DHOPS={hops}", f"-DKIND={kind}"]
+    build = ["cc", "-shared", "-fPIC", *defines, "-o", str(tmp_path / "librocm_smi64.so.2")]
+    subprocess.run([*build, str(source)], check=True)
+    with DetectorProcess(Vendor.HYGON, environment(tmp_path, None)) as detector:
+        assert [len(device.links) for device in detector.scan()] == [links] * 2
+
+
+def test_a_way_over_pcie_is_no_link_for_the_kernel_either(
+    node_of: MakeNode, tmp_path: Path
+) -> None:
+    file = node_of("hygon-0")
+    links = list(tree_of(file.path).glob("class/kfd/kfd/topology/nodes/*/io_links/*/properties"))
+    of_xgmi = [one for one in links if "type 11\n" in one.read_text()]
+    with DetectorProcess(
+        Vendor.HYGON, environment(tmp_path, None), sysfs=tree_of(file.path)
+    ) as detector:
+        assert sum(len(device.links) for device in detector.scan()) == len(of_xgmi) > 0
+        for one in of_xgmi:
+            one.write_text(one.read_text().replace("type 11\n", "type 2\n"))
+        assert sum(len(device.links) for device in detector.scan()) == 0
+
+
 def test_without_rocm_smi_the_kernel_tells_the_same(
     libraries: Path, node_of: MakeNode, tmp_path: Path
 ) -> None:

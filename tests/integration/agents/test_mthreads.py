@@ -1,15 +1,18 @@
 """What is Moore Threads' own: two error counters, and links that are down."""
 
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.events import FaultState
 from hcs_bus.names import Vendor
+from tests.support.sampling import SamplingProcess, put
 from tests.support.simulated import DetectorProcess, environment
 
 MakeNode = Callable[[str], ScenarioFile]
@@ -51,3 +54,57 @@ def test_a_link_that_is_down_is_none(libraries: Path, node_of: MakeNode) -> None
     file.write(msgspec.structs.replace(scenario, links=(first, *scenario.links[1:])))
     with DetectorProcess(Vendor.MTHREADS, environment(libraries, file.path)) as detector:
         assert [len(device.links) for device in detector.scan()] == [2, 2, 3, 3, 3, 3, 3, 3]
+
+
+TWO_CARDS = """
+#include <string.h>
+static char objects[2];
+int mtmlLibraryInit(void **out) { *out = objects; return 0; }
+int mtmlLibraryShutDown(void *library) { (void)library; return 0; }
+int mtmlLibraryCountDevice(void *library, unsigned *n) { (void)library; *n = 2; return 0; }
+int mtmlLibraryInitDeviceByIndex(void *library, unsigned i, void **out) {
+    (void)library; *out = objects + i; return 0; }
+int mtmlDeviceInitMemory(void *device, void **out) { *out = device; return 0; }
+int mtmlDeviceGetUUID(char *device, char *out, unsigned n) {
+    strcpy(out, device == objects ? "a" : "b"); return n < 2; }
+int mtmlMemoryGetTotal(void *memory, unsigned long long *n) { (void)memory; *n = 7; return 0; }
+int mtmlDeviceGetMtLinkSpec(void *device, unsigned *spec) {
+    (void)device; memset(spec, 0, 28); spec[2] = 1; return 0; }
+int mtmlDeviceGetMtLinkState(void *device, unsigned link, unsigned *state) {
+    (void)device; *state = STATE; return (int)link; }
+int mtmlDeviceGetMtLinkRemoteDevice(char *device, unsigned link, void **out) {
+    *out = device == objects ? objects + 1 : objects; return (int)link; }
+"""
+
+
+@pytest.mark.parametrize(("state", "links"), [(0, 0), (1, 1), (2, 1)])
+def test_a_link_at_lower_speed_is_a_link(state: int, links: int, tmp_path: Path) -> None:
+    source = tmp_path / "two.c"
+    source.write_text(TWO_CARDS)
+    library = str(tmp_path / "libmtml.so.2")
+    build = ["cc", "-shared", "-fPIC", f"-DSTATE={state}", "-o", library, str(source)]
+    subprocess.run(build, check=True)
+    with DetectorProcess(Vendor.MTHREADS, environment(tmp_path, None)) as detector:
+        devices = detector.scan()
+    assert [[link.peer for link in device.links] for device in devices] == [
+        ["b"] * links,
+        ["a"] * links,
+    ]
+
+
+def test_the_ends_of_links_are_asked_for_once_and_again_when_a_card_is_replaced(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("mthreads-0")
+    remote = "mtmlDeviceGetMtLinkRemoteDevice"
+    with SamplingProcess(Vendor.MTHREADS, environment(libraries, file.path)) as detector:
+        links = [device.links for device in detector.scan()]
+        assert detector.calls()[remote] == 8 * 3
+        for _ in range(3):
+            assert [device.links for device in detector.scan()] == links
+        assert detector.calls()[remote] == 0
+        put(file, 1, id="another")
+        assert {link.peer for link in detector.scan()[0].links} == {
+            "another",
+            *(card.id for card in file.read().devices[2:4]),
+        }

@@ -11,10 +11,12 @@ import msgspec
 import pynvml
 import pytest
 
+from hcs_agents.detectors.nvidia import REOPEN_S_INITIAL
+from hcs_agents.detectors.nvidia_describe import LINKS_S
 from hcs_agents.detectors.port import Counters
 from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile, SimLink
-from hcs_bus.events import DeviceSample, Link, ThrottleReason
+from hcs_bus.events import DeviceSample, FaultState, Link, ThrottleReason
 from hcs_bus.names import DeviceId, LinkType, Vendor
 from tests.support.sampling import SamplingProcess, drivers_down, put, without
 from tests.support.simulated import CHECKOUT, environment
@@ -130,6 +132,7 @@ def test_a_link_that_goes_down_is_missing_in_the_next_fingerprint(
         assert [len(device.links) for device in detector.scan()] == [2, 2, 2, 0, 0, 0, 1, 1]
         down = [msgspec.structs.replace(link, up=0) for link in (wires[0], cable)]
         file.update(lambda s: with_links(s, down[0], wires[1], down[1]))
+        detector.later(LINKS_S)
         assert [len(device.links) for device in detector.scan()] == [0, 1, 1, 0, 0, 0, 0, 0]
 
 
@@ -201,6 +204,10 @@ def test_a_lost_card_is_left_out_until_it_is_back(libraries: Path, node: Scenari
         assert [reading.sample.device_id for reading in detector.sample()] == [ids[1]]
         assert detector.calls()["nvmlDeviceGetPowerUsage"] == 1  # what is gone is asked no more
         node.update(lambda s: operations.plug(s, 0))
+        assert [reading.sample.device_id for reading in detector.sample()] == [ids[1]]
+        detector.wait_until(lambda signal: signal.state is FaultState.RAISED)
+        detector.later(REOPEN_S_INITIAL)  # NVML sees it again after a new init
+        detector.wait_until(lambda signal: signal.state is FaultState.CLEARED)
         assert [reading.sample.device_id for reading in detector.sample()] == ids[:2]
 
 

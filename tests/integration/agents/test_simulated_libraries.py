@@ -16,6 +16,7 @@ from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_bus.names import NodeName, Vendor
 from tests.support.nvml_child import VERSIONS_WANTED
+from tests.support.sampling import SamplingProcess, put
 from tests.support.scenarios import scenarios
 from tests.support.simulated import CHECKOUT, LIBRARIES, DetectorProcess, environment
 
@@ -50,6 +51,40 @@ def test_a_library_has_the_vendors_soname(libraries: Path) -> None:
             ["readelf", "-d", str(libraries / name)], check=True, capture_output=True, text=True
         ).stdout
         assert f"Library soname: [{name}]" in text
+
+
+def test_a_test_that_fails_while_its_detector_hangs_says_why_and_leaves_no_process(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("mixed-0")
+    with (
+        pytest.raises(ZeroDivisionError),
+        SamplingProcess(Vendor.NVIDIA, environment(libraries, file.path)) as detector,
+    ):
+        put(file, 0, hangs=1)
+        detector.begin("scan")
+        raise ZeroDivisionError
+    assert detector.ended
+
+
+def test_a_card_that_was_away_is_lost_until_nvml_is_initialised_anew(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    text = subprocess.run(
+        [sys.executable, "-m", "tests.support.nvml_child", "returns"],
+        env=environment(libraries, node_of("mixed-0").path),
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+    ).stdout
+    assert json.loads(text) == {
+        "away": pynvml.NVML_ERROR_GPU_IS_LOST,
+        "plugged in": pynvml.NVML_ERROR_GPU_IS_LOST,
+        "handle": pynvml.NVML_ERROR_GPU_IS_LOST,
+        "neighbour": pynvml.NVML_SUCCESS,
+        "second init": pynvml.NVML_ERROR_GPU_IS_LOST,
+        "new session": pynvml.NVML_SUCCESS,
+    }
 
 
 def test_wrong_calls_get_nvmls_own_return_codes(libraries: Path, node_of: MakeNode) -> None:
@@ -237,6 +272,8 @@ def test_a_damaged_file_leaves_the_last_good_scenario_in_force(
         before = detector.scan()
         good = file.path.read_text()
         file.path.write_text(damage)
+        detector.reopen()  # what a card is, a session asks once
         assert detector.scan() == before
         file.path.write_text(good.replace("550.127.08", "999.1"))
+        detector.reopen()
         assert {device.driver_version for device in detector.scan()} == {"999.1"}

@@ -175,6 +175,23 @@ async def test_stopping_says_what_was_held_back(tmp_path: Path) -> None:
     assert [fact.used_bytes for fact in facts] == [1, 2]
 
 
+async def test_launches_alone_are_held_back_until_the_end(tmp_path: Path) -> None:
+    facts: list[Quota] = []
+    server = QuotaServer(tmp_path / "s", facts.append, fact_interval_s=0.01)
+    server.start()
+    with quota_client.connect(tmp_path / "s") as process:
+        process.send(quota_client.hello())
+        process.send(quota_client.usage(1, revision=1, launches=100))
+        await until(lambda: bool(facts))
+        for revision in range(2, 11):
+            process.send(quota_client.usage(1, revision=revision, launches=100 * revision))
+        await until(lambda: server.counters.messages_total == 11)
+        assert [fact.launches for fact in server.state()] == [1000]
+        assert [fact.launches for fact in facts] == [100]
+        server.stop()
+    assert [fact.launches for fact in facts] == [100, 1000]
+
+
 async def test_a_path_too_long_for_a_socket_is_a_clear_error(tmp_path: Path) -> None:
     server = QuotaServer(tmp_path / ("x" * 100), lambda _: None)
     with pytest.raises(ConfigError, match="too long"):

@@ -63,6 +63,18 @@ def test_a_library_that_says_it_is_broken_has_no_cards(node: NodeView) -> None:
     assert node.fingerprint(at_ns=1, agent_version="1").devices == ()
 
 
+@pytest.mark.parametrize("state", [DetectorState.BROKEN, DetectorState.ABSENT])
+def test_which_cards_there_were_is_known_until_the_library_works_again(
+    node: NodeView, state: DetectorState
+) -> None:
+    node.note_scan(scan(state))
+    node.note_failure(Failure(vendor=VENDOR, kind=FailureKind.HANG, detail="no return from open"))
+    assert node.last_seen_of(VENDOR) == ("card-0", "card-1")
+    node.note_scan(msgspec.structs.replace(scan(), devices=CARDS[1:]))
+    assert node.last_seen_of(VENDOR) == ("card-1",)
+    assert node.last_seen_of(OTHER) == ()
+
+
 def test_a_sample_is_told_once_with_what_has_grown(node: NodeView) -> None:
     node.note_samples(sampled(reading_of(0, replays=5), reading_of(1)), at_ns=10)
     first = node.take_samples(interval_s=10)

@@ -177,6 +177,32 @@ def test_a_library_that_breaks_later_is_the_last_word_too() -> None:
     assert detector.closed == 1
 
 
+def test_what_a_detector_has_heard_is_told_although_its_library_breaks() -> None:
+    detector = ClockedDetector()
+
+    def break_it(number: int) -> None:
+        if number == 1:
+            detector.scan_error = LibraryBrokenError("gone")
+            detector.now_s += 3600  # the next scan is due
+        else:
+            detector.signals.put(SIGNAL)
+
+    detector.between = break_it
+    said = watch(detector, waits=100)
+    (faults,) = only(said, Faults)
+    assert isinstance(faults, Faults)
+    assert faults.signals == (SIGNAL,)
+    last_word = only(said, Scan)[-1]
+    assert said.index(last_word) < said.index(faults), "it is said even if this hangs"
+    assert doings(said)[-2:] == [Operation.WAIT, Operation.CLOSE]
+
+
+def test_a_library_that_does_not_open_is_not_waited_for() -> None:
+    detector = ClockedDetector()
+    detector.open_error = LibraryBrokenError("nvmlInit: 9")
+    assert Operation.WAIT not in doings(watch(detector, waits=1))
+
+
 def test_a_mistake_of_ours_is_passed_on_not_swallowed() -> None:
     detector = ClockedDetector()
     detector.scan_error = ZeroDivisionError("mine")
