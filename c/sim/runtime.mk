@@ -56,7 +56,7 @@ $(SIM_CNDRV): sim/cndrv.c sim/cndrv_pools.c sim/cndrv_work.c sim/cndrv.h $(SIM_C
 $(SIM_CNRT): sim/cnrt.c sim/cndrv.h $(SIM_CNDRV)
 	@$(LINK_SIM_RUNTIME)
 
-$(SIM_MUSA): sim/musa.c sim/musa_pools.c sim/musa_work.c sim/musa.h $(SIM_CARDS) \
+$(SIM_MUSA): sim/musa.c sim/musa_lookup.c sim/musa_pools.c sim/musa_work.c sim/musa.h $(SIM_CARDS) \
              $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 

@@ -26,13 +26,16 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for runtime, library in RUNTIMES.items():
         compile_commands(out / f"{runtime}_linked", runtime, link(library))
         compile_commands(out / f"{runtime}_dlsym", runtime, "-DLOOKUP")
-    compile_commands(out / "cuda_lookup", "cuda", "-DPROC_ADDRESS")
+    for runtime in ("cuda", "musa"):
+        compile_commands(out / f"{runtime}_lookup", runtime, "-DPROC_ADDRESS")
     launches = ("launches.c", "launch")
     for runtime in RUNTIMES.keys() - {"cudart"}:  # whose launches are all the driver's
         library = RUNTIMES[runtime]
         compile_commands(out / f"{runtime}_launches", runtime, link(library), program=launches)
         compile_commands(out / f"{runtime}_launches_dlsym", runtime, "-DLOOKUP", program=launches)
-    compile_commands(out / "cuda_launches_lookup", "cuda", "-DPROC_ADDRESS", program=launches)
+    for runtime in ("cuda", "musa"):
+        name = out / f"{runtime}_launches_lookup"
+        compile_commands(name, runtime, "-DPROC_ADDRESS", program=launches)
     compile_c(out / "race", str(PROGRAMS / "race.c"), link("libcuda.so.1"))
     compile_c(out / "next_symbol.so", "-fPIC", "-shared", str(PROGRAMS / "next_symbol.c"))
     compile_c(out / "wire_sample", str(PROGRAMS / "wire_sample.c"))

@@ -121,6 +121,7 @@ def test_a_busy_program_gets_its_share_however_it_launches(
             for way in ("dlsym", "lookup")
             for kind in ("kernel_ptsz", "configured", "graph", "graph_ptsz")
         ),
+        *(("musa_launches_lookup", kind) for kind in ("kernel_ptsz", "configured", "graph_ptsz")),
         *((f"{runtime}_launches_dlsym", "in_stream") for runtime in KINDS if runtime != "cuda"),
     ],
 )

@@ -25,6 +25,7 @@ FORMS = [
         for way in ("linked", "dlsym", "ctypes")
     ),
     pytest.param("cuda_lookup", id="cuda-lookup"),
+    pytest.param("musa_lookup", id="musa-lookup"),
 ]
 
 

@@ -1,5 +1,7 @@
 /* Launches by CUDA's driver API. */
 #define LIBRARY "libcuda.so.1"
+#define GET_PROC_ADDRESS "cuGetProcAddress_v2"
+#define GET_PROC_ADDRESS_HAS_STATUS 1
 #define GRID unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **
 #define FUNCTIONS(X)                                                                               \
     X(cuInit, (unsigned))                                                                          \

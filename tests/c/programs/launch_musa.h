@@ -1,5 +1,7 @@
 /* Launches by Moore Threads' driver. */
 #define LIBRARY "libmusa.so"
+#define GET_PROC_ADDRESS "muGetProcAddress"
+#define GET_PROC_ADDRESS_HAS_STATUS 0
 #define GRID unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **
 #define FUNCTIONS(X)                                                                               \
     X(muInit, (unsigned))                                                                          \

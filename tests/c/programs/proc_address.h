@@ -1,6 +1,8 @@
-/* As the runtime does: the name without its suffix, which a version or a flag stands for. */
+/* As the runtime does: the name without its suffix, which a version or a flag stands for. A runtime's
+ * header says GET_PROC_ADDRESS, the lookup's name, and whether it takes a status (as the newer form
+ * of CUDA's does). */
 static void *proc_address(void *library, const char *name) {
-    int (*get)(const char *, void **, int, uint64_t, int *);
+    void *get = dlsym(library, GET_PROC_ADDRESS);
     void *function = NULL;
     char plain[64];
     snprintf(plain, sizeof plain, "%s", name);
@@ -10,8 +12,12 @@ static void *proc_address(void *library, const char *name) {
     if (suffix != NULL) {
         *suffix = '\0';
     }
-    *(void **)&get = dlsym(library, "cuGetProcAddress_v2");
-    if (get(plain, &function, 12090, flags, NULL) != 0) {
+    int result =
+        GET_PROC_ADDRESS_HAS_STATUS
+            ? ((int (*)(const char *, void **, int, uint64_t, int *))get)(plain, &function, 12090,
+                                                                        flags, NULL)
+            : ((int (*)(const char *, void **, int, uint64_t))get)(plain, &function, 12090, flags);
+    if (result != 0) {
         fprintf(stderr, "%s\n", name);
         exit(1);
     }

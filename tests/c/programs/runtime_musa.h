@@ -1,5 +1,7 @@
 /* Moore Threads' driver API. */
 #define LIBRARY "libmusa.so"
+#define GET_PROC_ADDRESS "muGetProcAddress"
+#define GET_PROC_ADDRESS_HAS_STATUS 0
 #define FUNCTIONS(X)                                                                               \
     X(muInit, (unsigned))                                                                          \
     X(muDevicePrimaryCtxRetain, (void **, int))                                                    \
@@ -20,6 +22,10 @@
     X(muDeviceTotalMem_v2, (size_t *, int))
 struct properties { int type, handle_types, location_type, location_id; void *meta; char rest[8]; };
 FUNCTIONS(DECLARE)
+
+#if defined(PROC_ADDRESS)
+#include "proc_address.h"
+#endif
 
 static int current_device;
 static size_t mapped_bytes;
