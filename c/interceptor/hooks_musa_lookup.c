@@ -1,5 +1,5 @@
 /* Moore Threads: the driver's own lookup. It is CUDA's in its first form (four parameters); a plain
- * name stands for what is exported under it, or with `_v2`, or for the other streams with `_ptsz`. */
+ * name stands for what is exported under it, or with `_v2`, or with `_ptsz` for other streams. */
 #include <stdio.h>
 
 #include "hooks_musa.h"

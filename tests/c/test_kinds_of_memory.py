@@ -30,7 +30,7 @@ KINDS = {
 EACH_KIND = [
     pytest.param(f"{runtime}_{way}", kind, id=f"{runtime}-{way}-{kind}")
     for runtime, kinds in KINDS.items()
-    for way in (("linked", "dlsym", "lookup") if runtime in ("cuda", "musa") else ("linked", "dlsym"))
+    for way in ("linked", "dlsym", *(("lookup",) if runtime in ("cuda", "musa") else ()))
     for kind in kinds.split()
 ]
 

@@ -1,6 +1,6 @@
-/* As the runtime does: the name without its suffix, which a version or a flag stands for. A runtime's
- * header says GET_PROC_ADDRESS, the lookup's name, and whether it takes a status (as the newer form
- * of CUDA's does). */
+/* As the runtime does: the name without its suffix, which a version or a flag stands for. A
+ * runtime's header says GET_PROC_ADDRESS, the lookup's name, and whether it takes a status (as the
+ * newer form of CUDA's does). */
 static void *proc_address(void *library, const char *name) {
     void *get = dlsym(library, GET_PROC_ADDRESS);
     void *function = NULL;
