@@ -87,13 +87,15 @@ static bool differ(uint64_t one, uint64_t other) {
     return one != 0 && other != 0 && one != other;
 }
 
+static bool exists(int pid) { return kill(pid, 0) == 0 || errno != ESRCH; }
+
 static bool lives(int pid, uint64_t start, uint64_t program) {
     struct process_stat stat;
-    if (kill(pid, 0) != 0 && errno == ESRCH) {
+    if (!exists(pid)) {
         return false;
     }
     if (!read_stat(pid, &stat)) {
-        return true;
+        return exists(pid); /* no /proc, or reaped just now: who was dead must not live again */
     }
     /* A main thread that ended before its siblings also shows as Z: then there are more threads. */
     bool ended = (stat.state == 'Z' || stat.state == 'X') && stat.threads <= 1;

@@ -99,7 +99,7 @@ def test_ten_thousand_threads_share_the_quota_to_the_last_block(rig: Rig, crowds
 
 
 def test_sixty_four_processes_that_start_at_once_share_the_quota(rig: Rig, crowds: Path) -> None:
-    race = (crowds / "race", "1", "50", str(MIB))
+    race = (crowds / "race", "1", "300", str(MIB))
     got = crowd(rig, crowds / "start_together", "64", *race, quota_bytes=QUOTA_BYTES)
     assert len(got) == 64
     assert min(got) >= 0
