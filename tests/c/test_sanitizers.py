@@ -39,6 +39,7 @@ BREAKS_AFTER = 7
 OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=0",  # tables live as long as the process
     "UBSAN_OPTIONS": "print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1",  # a program whose numbers were torn may never end by itself
 }
 FORMS = {"address": SANITIZE, "thread": SANITIZE_THREADS}
 
