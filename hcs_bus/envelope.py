@@ -28,6 +28,7 @@ from hcs_bus.subjects import decision_subject, fact_subject, node_token, parse_s
 CONTENT_TYPE = "application/cloudevents+json"
 TYPE_PREFIX = "io.hcs."
 TYPE_VERSION = ".v1"
+BACKSLASH = b"\\"
 NUL = b"\\u0000"  # JSON's way to write it; PostgreSQL's text cannot hold it
 # Behind an odd number of backslashes "u0000" is a NUL; behind an even number it is these letters.
 WRITTEN_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -60,8 +61,14 @@ T = TypeVar("T")
 
 ENCODER = msgspec.json.Encoder()
 ENVELOPE_DECODER = msgspec.json.Decoder(Envelope)
-FACT_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in FACT_KINDS.items()}
-DECISION_DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in DECISION_KINDS.items()}
+FACT_DECODERS = {
+    f"{TYPE_PREFIX}fact.{kind}{TYPE_VERSION}": msgspec.json.Decoder(struct)
+    for kind, struct in FACT_KINDS.items()
+}
+DECISION_DECODERS = {
+    f"{TYPE_PREFIX}decision.{kind}{TYPE_VERSION}": msgspec.json.Decoder(struct)
+    for kind, struct in DECISION_KINDS.items()
+}
 KIND_OF_FACT = {struct: kind for kind, struct in FACT_KINDS.items()}
 KIND_OF_DECISION = {struct: kind for kind, struct in DECISION_KINDS.items()}
 # What stands before the node in the subject of each type. A fault's subject goes on behind it.
@@ -119,7 +126,8 @@ def decode_envelope(payload: bytes) -> Envelope:
     Raises:
         PoisonEventError: not a CloudEvent of ours.
     """
-    if NUL in payload and WRITTEN_NUL.search(payload):
+    # One byte is found ten times faster than a word, and few events hold a backslash.
+    if BACKSLASH in payload and NUL in payload and WRITTEN_NUL.search(payload):
         raise PoisonEventError("envelope: holds a NUL character, which no text of ours does")
     try:
         return ENVELOPE_DECODER.decode(payload)
@@ -167,7 +175,7 @@ def decode_fact(envelope: Envelope) -> Fact:
         UnknownKindError: a kind or version this release does not know.
         PoisonEventError: the payload does not fit its kind, or not its envelope.
     """
-    fact = _decode(envelope, "fact.", FACT_DECODERS)
+    fact = _decode(envelope, FACT_DECODERS)
     if type(fact) in TELL_THEIR_SUBJECT:
         _refuse_contradiction(envelope, fact)
     return fact
@@ -190,14 +198,12 @@ def _refuse_contradiction(envelope: Envelope, fact: Fact) -> None:
 
 def decode_decision(envelope: Envelope) -> Decision:
     """Read a decision's payload; raises as `decode_fact` does."""
-    return _decode(envelope, "decision.", DECISION_DECODERS)
+    return _decode(envelope, DECISION_DECODERS)
 
 
-def _decode(envelope: Envelope, word: str, decoders: dict[str, msgspec.json.Decoder[T]]) -> T:
-    head = TYPE_PREFIX + word
-    kind = envelope.type.removeprefix(head).removesuffix(TYPE_VERSION)
-    decoder = decoders.get(kind)
-    if decoder is None or envelope.type != f"{head}{kind}{TYPE_VERSION}":
+def _decode(envelope: Envelope, decoders: dict[str, msgspec.json.Decoder[T]]) -> T:
+    decoder = decoders.get(envelope.type)
+    if decoder is None:
         raise UnknownKindError(f"type {envelope.type!r} is not known to this release")
     try:
         return decoder.decode(envelope.data)

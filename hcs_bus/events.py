@@ -28,8 +28,8 @@ Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Celsius = Annotated[float, msgspec.Meta(ge=-273, le=1_000)]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """What every payload has: the moment it speaks of."""
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=False):
+    """What every payload has: the moment it speaks of. Frozen, so no event is part of a cycle."""
 
     at_ns: Count
 
@@ -119,7 +119,7 @@ class ThrottleReason(enum.StrEnum):
     OTHER = "other"  # synchronised with a slower one, an administrator's setting, and the like
 
 
-class DeviceSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DeviceSample(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What one card does at a moment. A field that is left out is one its library does not tell.
 
     The counters are growth since the sample before: summing them up counts nothing twice.

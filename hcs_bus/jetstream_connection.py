@@ -9,7 +9,7 @@ subscriptions) belongs to that client and is made anew with it.
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from urllib.parse import urlsplit
 
 import nats.errors
@@ -17,6 +17,7 @@ import nats.js.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 from nats.protocol import parser
 
@@ -57,20 +58,47 @@ def inbox_prefix(url: str) -> str:
     return f"_INBOX.{user}" if user else "_INBOX"
 
 
+Receiver = Callable[[str, str, bytes], Awaitable[None]]
+"""Takes a delivery: its subject, its reply subject, its payload. Raises nothing."""
+
+
 class LeanClient(Client):
     """The client, without headers but the server's own words about a request (status messages).
 
-    Events carry all that they say in their payload; taking their headers apart costs 3 µs each. And
-    whoever may publish chooses a message's subject and headers byte by byte, but the client stops
-    reading for good over any that it cannot decode: here they are shown, or left alone.
+    Events carry all that they say in their payload; taking their headers apart costs 3 µs each, the
+    way through a subscription's queue and task as much again. And whoever may publish chooses a
+    message's subject and headers byte by byte, but the client stops reading for good over any that
+    it cannot decode: here they are shown, or left alone.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._receivers: dict[int, Receiver] = {}  # by subscription
+
+    async def receive(
+        self, subject: str, receiver: Receiver, *, on_status: Callable[[Msg], Awaitable[None]]
+    ) -> Subscription:
+        """Subscribe; deliveries go to `receiver` at once, the server's own words to `on_status`."""
+        subscription = await self.subscribe(subject, cb=on_status)
+        self._receivers[subscription._id] = receiver  # noqa: SLF001  # the version is pinned
+        return subscription
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        """Overrides the client's; the version is pinned."""
+        self._receivers.pop(sid, None)
+        super()._remove_sub(sid, max_msgs)
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
         """Overrides the client's; the version is pinned."""
         # What has a reply subject is a publisher's: the server's own words ask for no reply.
-        await super()._process_msg(sid, subject, reply, data, b"" if reply else headers)
+        if not reply:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        elif receiver := self._receivers.get(sid):
+            await receiver(_shown(subject), _shown(reply), data)
+        else:
+            await super()._process_msg(sid, subject, reply, data, b"")
 
     async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
         """Overrides the client's; the version is pinned."""
@@ -85,12 +113,16 @@ class LeanClient(Client):
         """Overrides the client's; the version is pinned."""
         return Msg(
             _client=self,
-            subject=subject.decode(errors="backslashreplace"),
-            reply=reply.decode(errors="backslashreplace"),
+            subject=_shown(subject),
+            reply=_shown(reply),
             data=data,
             headers=headers,
             _sid=sid,
         )
+
+
+def _shown(subject: bytes) -> str:
+    return subject.decode(errors="backslashreplace")
 
 
 class Connection:

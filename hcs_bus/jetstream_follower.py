@@ -61,6 +61,7 @@ class PullConsumer:
     def __init__(self, connection: Connection, stream: str) -> None:
         self._connection = connection
         self._client = connection.client
+        self._loop = asyncio.get_running_loop()
         self._stream = stream
         self._starting: asyncio.Timeout | None = None
         self._subscription: Subscription | None = None
@@ -106,8 +107,8 @@ class PullConsumer:
                 info = await self._connection.context.add_consumer(self._stream, config)
                 self._requests_subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{info.name}"
                 self._inbox = self._client.new_inbox()
-                self._subscription = await self._client.subscribe(
-                    f"{self._inbox}.*", cb=self._on_message
+                self._subscription = await self._client.receive(
+                    f"{self._inbox}.*", self._on_delivery, on_status=self._on_status
                 )
                 await self._ask()
         except (nats.errors.Error, TimeoutError, OSError) as error:
@@ -145,14 +146,13 @@ class PullConsumer:
         self._wanted = wanted
         if self._is_enough():
             return
-        loop = asyncio.get_running_loop()
-        silence_s = self._heard_s + SILENCE_S_MAX - loop.time()
+        silence_s = self._heard_s + SILENCE_S_MAX - self._loop.time()
         self._arrived.clear()
         try:
             async with asyncio.timeout(min(timeout_s, max(silence_s, LOOK_S_MIN))):
                 await self._arrived.wait()
         except TimeoutError:
-            if loop.time() >= self._heard_s + SILENCE_S_MAX:
+            if self._loop.time() >= self._heard_s + SILENCE_S_MAX:
                 self._fail("no heartbeat")
 
     def _is_enough(self) -> bool:
@@ -175,7 +175,7 @@ class PullConsumer:
             return
         self._asked = RECORDS_ASKED_MAX
         self._request_inbox = f"{self._inbox}.{next(self._request_numbers)}"
-        self._heard_s = asyncio.get_running_loop().time()
+        self._heard_s = self._loop.time()
         request = {
             "batch": RECORDS_ASKED_MAX,
             "max_bytes": self._request_bytes_max,
@@ -189,20 +189,21 @@ class PullConsumer:
         except nats.errors.Error as error:
             self._fail(repr(error))
 
-    async def _on_message(self, message: Msg) -> None:
-        self._heard_s = asyncio.get_running_loop().time()
+    async def _on_delivery(self, subject: str, reply: str, payload: bytes) -> None:
+        self._heard_s = self._loop.time()
         if self.failure is not None:
             return
-        if not message.reply:
-            await self._on_status(message)
+        try:
+            seq, consumer_seq, self._pending = positions(reply)
+        except (ValueError, IndexError):
+            self._fail(f"a delivery has the reply subject {reply!r}")
             return
-        seq, consumer_seq, self._pending = positions(message.reply)
         if consumer_seq != self._consumer_seq + 1:
             self._fail(f"delivery {consumer_seq} came after {self._consumer_seq}")
             return
         self._consumer_seq = consumer_seq
-        self._buffer.append(Record(seq=seq, subject=message.subject, payload=message.data))
-        self._buffered_bytes += len(message.data)
+        self._buffer.append(Record(seq=seq, subject=subject, payload=payload))
+        self._buffered_bytes += len(payload)
         self._asked -= 1
         if self._asked == 0:
             await self._ask()
@@ -210,6 +211,9 @@ class PullConsumer:
             self._arrived.set()
 
     async def _on_status(self, message: Msg) -> None:
+        self._heard_s = self._loop.time()
+        if self.failure is not None:
+            return
         headers = message.headers or {}
         status, description = headers.get("Status", ""), headers.get("Description", "")
         if status == HEARTBEAT or message.subject != self._request_inbox:
@@ -230,7 +234,7 @@ class PullConsumer:
     def _lose(self) -> None:
         self._fail("the connection was lost")
         if self._starting is not None:
-            self._starting.reschedule(asyncio.get_running_loop().time())
+            self._starting.reschedule(self._loop.time())
 
     def _fail(self, reason: str) -> None:
         self.failure = self.failure or reason

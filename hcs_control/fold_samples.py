@@ -25,7 +25,13 @@ def fold_samples(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Samples) ->
     counted = [
         _counted(fleet, seq, fact.at_ns, sample)
         for sample in fact.devices
-        if sample.device_id in cards and _counts(sample)
+        if (
+            sample.ecc_corrected
+            or sample.ecc_uncorrected
+            or sample.pcie_replays
+            or sample.link_errors
+        )
+        and sample.device_id in cards
     ]
     row = NodeSampleRow(
         seq=seq,
@@ -35,12 +41,6 @@ def fold_samples(fleet: Fleet, seq: StreamSeq, node: NodeName, fact: Samples) ->
         devices=ENCODER.encode(fact.devices).decode(),
     )
     return [*counted, row]
-
-
-def _counts(sample: DeviceSample) -> bool:
-    return bool(
-        sample.ecc_corrected or sample.ecc_uncorrected or sample.pcie_replays or sample.link_errors
-    )
 
 
 def _counted(fleet: Fleet, seq: StreamSeq, at_ns: int, sample: DeviceSample) -> DeviceCounterRow:

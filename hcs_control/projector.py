@@ -12,6 +12,7 @@ refuse rows that the fold made, their batch is folded anew, event by event, and 
 import asyncio
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -26,7 +27,7 @@ from hcs_bus.envelope import (
     open_fact,
 )
 from hcs_bus.errors import LogGapError, PoisonEventError, TransientError, UnknownKindError
-from hcs_bus.events import Tick
+from hcs_bus.events import Fact, Tick
 from hcs_bus.names import StreamSeq
 from hcs_bus.port import Bus, PublishAck, Record
 from hcs_bus.subjects import CLUSTER_NODE, FACTS_STREAM
@@ -71,6 +72,7 @@ class BatchFolder:
         self._fleet = fleet
         self._policy = policy
         self._metrics = metrics
+        self._folded: Counter[type[Fact]] = Counter()
         self.changes: dict[tuple[type[AnyRow], RowKey], Change] = {}
         self.decisions: list[OutboxDecision] = []
         self.parked: list[ParkedEvent] = []
@@ -95,10 +97,15 @@ class BatchFolder:
             self._metrics.duplicates.inc()
         if folded.stale:
             self._metrics.stale.inc()
-        self._metrics.folded[type(fact)].inc()
+        self._folded[type(fact)] += 1
         self._apply(folded.changes)
         for decision in folded.decisions:
             self.decisions.append(_outbox_decision(record.seq, decision))
+
+    def count(self) -> None:
+        """Count what was folded."""
+        for kind, events in self._folded.items():
+            self._metrics.folded[kind].inc(events)
 
     def park(self, record: Record, reason: str) -> None:
         """Keep a record aside with the reason; of a large one the beginning."""
@@ -118,7 +125,8 @@ class BatchFolder:
 
     def _apply(self, changes: list[Change]) -> None:
         self._fleet.apply(changes)
-        self.changes.update({change_key(change): change for change in changes})
+        for change in changes:
+            self.changes[change_key(change)] = change
 
     def _account(self, record: Record, envelope: Envelope | None) -> None:
         """Count an event that was not folded: its number would be missing for ever."""
@@ -290,6 +298,7 @@ class Projector:
                 parked=folder.parked,
             )
         )
+        folder.count()
         self.position = position
         self._commits += 1
         self._metrics.position.set(position)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
-from sqlalchemy import Row, Select, Table, bindparam, false, func, insert, select, update
+from sqlalchemy import Row, Select, bindparam, false, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -275,18 +275,18 @@ def _pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
 async def _write_changes(
     connection: AsyncConnection, changes: dict[tuple[type[AnyRow], RowKey], Change]
 ) -> None:
-    rows: dict[Table, list[AnyRow]] = defaultdict(list)
-    removed: dict[Table, list[RowKey]] = defaultdict(list)
+    rows: dict[type[AnyRow], list[AnyRow]] = defaultdict(list)
+    removed: dict[type[AnyRow], list[RowKey]] = defaultdict(list)
     for (row_type, key), change in changes.items():
-        table = TABLE_OF_ROW[row_type]
         if isinstance(change, Removed):
-            removed[table].append(key)
+            removed[row_type].append(key)
         else:
-            rows[table].append(change)
-    for table, keys in removed.items():
+            rows[row_type].append(change)
+    for row_type, keys in removed.items():
+        table = TABLE_OF_ROW[row_type]
         await connection.execute(delete_statement(table), key_parameters(table, keys))
-    for table, changed in rows.items():
-        await connection.execute(upsert_statement(table), row_parameters(changed))
+    for row_type, changed in rows.items():
+        await connection.execute(upsert_statement(TABLE_OF_ROW[row_type]), row_parameters(changed))
 
 
 async def _write_outbox(
@@ -323,7 +323,6 @@ def connect(database_url: str) -> PostgresStore:
         database_url,
         pool_size=CONNECTIONS_MAX,
         max_overflow=0,
-        pool_pre_ping=True,
         connect_args={"timeout": CONNECT_TIMEOUT_S, "command_timeout": COMMAND_TIMEOUT_S},
     )
     return PostgresStore(engine)

@@ -10,6 +10,7 @@ import pytest
 from nats.js.api import ConsumerConfig
 
 from hcs_bus import jetstream_follower
+from hcs_bus.jetstream_connection import Receiver
 from hcs_bus.jetstream_follower import (
     BYTES_ASKED_MAX,
     RECORDS_ASKED_MAX,
@@ -85,11 +86,22 @@ class Server:
         """Return an inbox."""
         return f"inbox{len(self.starts)}"
 
-    async def subscribe(
-        self, _subject: str, *, cb: Callable[[SimpleNamespace], Awaitable[None]]
+    async def receive(
+        self,
+        _subject: str,
+        receiver: Receiver,
+        *,
+        on_status: Callable[[SimpleNamespace], Awaitable[None]],
     ) -> SimpleNamespace:
         """Note who listens."""
-        self.hear = cb
+
+        async def hear(message: SimpleNamespace) -> None:
+            if message.reply:
+                await receiver(message.subject, message.reply, message.data)
+            else:
+                await on_status(message)
+
+        self.hear = hear
 
         async def unsubscribe() -> None:
             """Do nothing."""
@@ -128,6 +140,16 @@ def test_a_delivery_tells_its_positions_with_and_without_a_domain() -> None:
     long = "$JS.ACK.hub.account.HCS_FACTS.c.1.10.3.1700000000000000000.7"
     assert positions(long) == (10, 3, 7)
     assert positions(f"{long}.random") == (10, 3, 7)
+
+
+async def test_a_delivery_that_does_not_tell_its_positions_makes_the_consumer_anew() -> None:
+    server = Server()
+    follower = follower_of(server, after=9)
+    fetch = asyncio.create_task(seqs_of(follower.fetch(limit=1, timeout_s=TIMEOUT_S)))
+    await server.deliver(SimpleNamespace(subject="s", reply="$JS.ACK.odd", data=b""))
+    await server.deliver(delivery(1, 10))
+    assert await fetch == [10]
+    assert server.starts == [10, 10]
 
 
 async def test_a_hole_is_asked_for_again_from_the_last_record_handed_out() -> None:
