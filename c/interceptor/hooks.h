@@ -30,8 +30,9 @@
 /* A function that only we call: afterwards hcs_real(&find_FUNCTION). */
 #define HCS_CALLED(FUNCTION) HCS_SYMBOL(FUNCTION, LIBRARY, NULL)
 
-/* An allocation: RESERVATION is the charge that it asks for, KEY what was allocated. */
-#define HCS_ALLOCATION(FUNCTION, PARAMETERS, ARGUMENTS, RESERVATION, KEY)                         \
+/* Any hook: inside of another one it is the vendor's function, else what follows, which ends with
+ * a `result`. */
+#define HCS_HOOKED(FUNCTION, PARAMETERS, ARGUMENTS, ...)                                          \
     HCS_HOOK int FUNCTION PARAMETERS;                                                             \
     HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
     int FUNCTION PARAMETERS {                                                                     \
@@ -42,58 +43,40 @@
         if (!hcs_enter()) {                                                                       \
             return real ARGUMENTS;                                                                \
         }                                                                                         \
+        __VA_ARGS__                                                                               \
+        hcs_leave();                                                                              \
+        return result;                                                                            \
+    }                                                                                             \
+    struct hcs_symbol
+
+/* An allocation: RESERVATION is the charge that it asks for, KEY what was allocated. */
+#define HCS_ALLOCATION(FUNCTION, PARAMETERS, ARGUMENTS, RESERVATION, KEY)                         \
+    HCS_HOOKED(FUNCTION, PARAMETERS, ARGUMENTS,                                                   \
         hcs_charge charge = RESERVATION;                                                          \
         int result = OUT_OF_MEMORY;                                                               \
         if (charge != HCS_REFUSED) {                                                              \
             result = real ARGUMENTS;                                                              \
             hcs_settle(charge, result == 0 ? (KEY) : 0);                                          \
         }                                                                                         \
-        hcs_leave();                                                                              \
-        return result;                                                                            \
-    }                                                                                             \
-    struct hcs_symbol
+    )
 
 /* A free: CHARGE is what it will give back, KEY what it frees. */
 #define HCS_FREE(FUNCTION, PARAMETERS, ARGUMENTS, CHARGE, KEY)                                    \
-    HCS_HOOK int FUNCTION PARAMETERS;                                                             \
-    HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
-    int FUNCTION PARAMETERS {                                                                     \
-        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
-        if (real == NULL) {                                                                       \
-            return NOT_THERE;                                                                     \
-        }                                                                                         \
-        if (!hcs_enter()) {                                                                       \
-            return real ARGUMENTS;                                                                \
-        }                                                                                         \
+    HCS_HOOKED(FUNCTION, PARAMETERS, ARGUMENTS,                                                   \
         hcs_charge charge = CHARGE;                                                               \
         int result = real ARGUMENTS;                                                              \
         hcs_settle(charge, result == 0 ? 0 : (KEY));                                              \
-        hcs_leave();                                                                              \
-        return result;                                                                            \
-    }                                                                                             \
-    struct hcs_symbol
+    )
 
 /* Something to do BEFORE the call, and something AFTER it if it succeeded. */
 #define HCS_AROUND(FUNCTION, PARAMETERS, ARGUMENTS, BEFORE, AFTER)                                \
-    HCS_HOOK int FUNCTION PARAMETERS;                                                             \
-    HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
-    int FUNCTION PARAMETERS {                                                                     \
-        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
-        if (real == NULL) {                                                                       \
-            return NOT_THERE;                                                                     \
-        }                                                                                         \
-        if (!hcs_enter()) {                                                                       \
-            return real ARGUMENTS;                                                                \
-        }                                                                                         \
+    HCS_HOOKED(FUNCTION, PARAMETERS, ARGUMENTS,                                                   \
         BEFORE;                                                                                   \
         int result = real ARGUMENTS;                                                              \
         if (result == 0) {                                                                        \
             AFTER;                                                                                \
         }                                                                                         \
-        hcs_leave();                                                                              \
-        return result;                                                                            \
-    }                                                                                             \
-    struct hcs_symbol
+    )
 
 #define HCS_AFTER(FUNCTION, PARAMETERS, ARGUMENTS, AFTER)                                         \
     HCS_AROUND(FUNCTION, PARAMETERS, ARGUMENTS, (void)0, AFTER)

@@ -1,16 +1,9 @@
-/* Ascend: the aclrt layer of libascendcl.so, and the rt layer of libruntime.so below it, where also
- * those launches arrive that come from elsewhere: operators (aclop, aclnn) and models. */
-#include "hooks.h"
+/* Ascend: the aclrt layer of libascendcl.so, and the rt layer of libruntime.so below it. */
+#include "hooks_acl.h"
 
-enum {
-    ACL_ERROR_UNINITIALIZE = 100001,
-    ACL_ERROR_RT_MEMORY_ALLOCATION = 207001,
-};
-static const struct hcs_library acl_library = {{"libascendcl.so", "libacl_rt.so"}};
-static const struct hcs_library runtime_library = {{"libruntime.so"}};
-#define LIBRARY acl_library
-#define OUT_OF_MEMORY ACL_ERROR_RT_MEMORY_ALLOCATION
-#define NOT_THERE ACL_ERROR_UNINITIALIZE
+const struct hcs_library hcs_acl_library = {{"libascendcl.so", "libacl_rt.so"}};
+const struct hcs_library hcs_acl_runtime_library = {{"libruntime.so"}};
+#define LIBRARY hcs_acl_library
 
 #define ALIGNMENT_BYTES 32 /* aclrtMalloc adds this much and rounds up to a multiple of it */
 
@@ -132,13 +125,13 @@ HCS_AROUND(aclrtResetDeviceForce, (int32_t device), (device), will_be_reset(devi
 
 /* The layer below: sizes arrive there as they are, padded already where aclrt pads. */
 #undef LIBRARY
-#define LIBRARY runtime_library
+#define LIBRARY hcs_acl_runtime_library
 
 HCS_CALLED(rtGetDevice);
 
-static hcs_charge as_it_is(uint64_t bytes) {
-    return hcs_reserve(card_of(hcs_real(&find_rtGetDevice)), bytes);
-}
+int hcs_acl_runtime_card(void) { return card_of(hcs_real(&find_rtGetDevice)); }
+
+static hcs_charge as_it_is(uint64_t bytes) { return hcs_reserve(hcs_acl_runtime_card(), bytes); }
 
 HCS_ALLOCATION(rtMalloc, (void **pointer, uint64_t bytes, uint32_t type, uint16_t module),
                (pointer, bytes, type, module), as_it_is(bytes), HCS_KEY(*pointer));
@@ -170,145 +163,12 @@ HCS_AROUND(rtUnmapMem, (void *address), (address),
 HCS_RELEASES(rtFreePhysical);
 
 HCS_AFTER(rtMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
-          hcs_show_quota(card_of(hcs_real(&find_rtGetDevice)), free_bytes, total_bytes));
+          hcs_show_quota(hcs_acl_runtime_card(), free_bytes, total_bytes));
 HCS_AFTER(rtMemGetInfoEx, (int type, size_t *free_bytes, size_t *total_bytes),
           (type, free_bytes, total_bytes),
-          hcs_show_quota(card_of(hcs_real(&find_rtGetDevice)), free_bytes, total_bytes));
+          hcs_show_quota(hcs_acl_runtime_card(), free_bytes, total_bytes));
 HCS_AFTER(rtSetDevice, (int32_t device), (device), was_set(device));
 HCS_AROUND(rtDeviceReset, (int32_t device), (device), will_be_reset(device, false),
            was_reset(device, false));
-
-/* Launches. Both layers have the same streams and events, so what is asked is the lower one. */
-HCS_CALLED(rtEventCreateWithFlag);
-HCS_CALLED(rtEventDestroy);
-HCS_CALLED(rtEventRecord);
-HCS_CALLED(rtEventQueryStatus);
-HCS_CALLED(rtEventElapsedTime);
-HCS_CALLED(rtStreamGetCaptureInfo);
-HCS_CALLED(rtThreadExchangeCaptureMode);
-
-enum { RT_EVENT_STREAM_MARK = 2, RT_EVENT_TIME_LINE = 8 };
-enum { RT_EVENT_INIT = 0 };
-enum { RT_STREAM_CAPTURE_STATUS_NONE = 0 };
-
-static bool happened(void *event) {
-    int (*query)(void *, int *) = hcs_real(&find_rtEventQueryStatus);
-    int status = RT_EVENT_INIT;
-    return query == NULL || query(event, &status) != 0 || status != RT_EVENT_INIT;
-}
-
-/* (The default stream cannot be captured, and some versions and cards know of no captures.) */
-static bool captured(void *stream) {
-    int (*get_info)(void *, int *, void **) = hcs_real(&find_rtStreamGetCaptureInfo);
-    int status = RT_STREAM_CAPTURE_STATUS_NONE;
-    void *model = NULL;
-    bool known = stream != NULL && get_info != NULL && get_info(stream, &status, &model) == 0;
-    return known && status != RT_STREAM_CAPTURE_STATUS_NONE;
-}
-
-static const struct hcs_share_runtime share_runtime = {
-    .create = &find_rtEventCreateWithFlag,
-    .destroy = &find_rtEventDestroy,
-    .record = &find_rtEventRecord,
-    .elapsed = &find_rtEventElapsedTime,
-    .mode = &find_rtThreadExchangeCaptureMode,
-    .flags = RT_EVENT_STREAM_MARK | RT_EVENT_TIME_LINE,
-    .happened = happened,
-    .captured = captured,
-};
-
-/* A card stands for its context: events end with the last reset. */
-static struct hcs_share_place in_stream(void *stream) {
-    int card = card_of(hcs_real(&find_rtGetDevice));
-    return (struct hcs_share_place){&share_runtime, card, (unsigned)card + 1, stream};
-}
-
-struct arguments; /* all that the kernel is given, in the many shapes that there are */
-struct settings;  /* how it is launched, likewise */
-
-HCS_LAUNCH(rtKernelLaunch,
-           (const void *function, uint32_t blocks, void *arguments, uint32_t bytes, void *memory,
-            void *stream),
-           (function, blocks, arguments, bytes, memory, stream), in_stream(stream));
-HCS_LAUNCH(rtKernelLaunchWithFlag,
-           (const void *function, uint32_t blocks, struct arguments *arguments, void *memory,
-            void *stream, uint32_t flags),
-           (function, blocks, arguments, memory, stream, flags), in_stream(stream));
-HCS_LAUNCH(rtKernelLaunchWithFlagV2,
-           (const void *function, uint32_t blocks, struct arguments *arguments, void *memory,
-            void *stream, uint32_t flags, const struct settings *settings),
-           (function, blocks, arguments, memory, stream, flags, settings), in_stream(stream));
-HCS_LAUNCH(rtKernelLaunchWithHandle,
-           (void *handle, uint64_t key, uint32_t blocks, struct arguments *arguments,
-            void *memory, void *stream, const void *information),
-           (handle, key, blocks, arguments, memory, stream, information), in_stream(stream));
-HCS_LAUNCH(rtKernelLaunchWithHandleV2,
-           (void *handle, uint64_t key, uint32_t blocks, struct arguments *arguments,
-            void *memory, void *stream, const struct settings *settings),
-           (handle, key, blocks, arguments, memory, stream, settings), in_stream(stream));
-HCS_LAUNCH(rtVectorCoreKernelLaunch,
-           (const void *function, uint32_t blocks, struct arguments *arguments, void *memory,
-            void *stream, uint32_t flags, const struct settings *settings),
-           (function, blocks, arguments, memory, stream, flags, settings), in_stream(stream));
-HCS_LAUNCH(rtVectorCoreKernelLaunchWithHandle,
-           (void *handle, uint64_t key, uint32_t blocks, struct arguments *arguments,
-            void *memory, void *stream, const struct settings *settings),
-           (handle, key, blocks, arguments, memory, stream, settings), in_stream(stream));
-HCS_LAUNCH(rtLaunchKernelByFuncHandle,
-           (void *function, uint32_t blocks, struct arguments *arguments, void *stream),
-           (function, blocks, arguments, stream), in_stream(stream));
-HCS_LAUNCH(rtLaunchKernelByFuncHandleV2,
-           (void *function, uint32_t blocks, struct arguments *arguments, void *stream,
-            const struct settings *settings),
-           (function, blocks, arguments, stream, settings), in_stream(stream));
-HCS_LAUNCH(rtLaunchKernelByFuncHandleV3,
-           (void *function, uint32_t blocks, const struct arguments *arguments, void *stream,
-            const struct settings *settings),
-           (function, blocks, arguments, stream, settings), in_stream(stream));
-HCS_LAUNCH(rtLaunchKernelWithArgsArray,
-           (void *function, uint32_t blocks, void *stream, struct settings *settings,
-            void **arguments),
-           (function, blocks, stream, settings, arguments), in_stream(stream));
-HCS_LAUNCH(rtsLaunchKernelWithConfig,
-           (void *function, uint32_t blocks, void *stream, struct settings *settings,
-            struct arguments *arguments, void *reserved),
-           (function, blocks, stream, settings, arguments, reserved), in_stream(stream));
-HCS_LAUNCH(rtsLaunchKernelWithDevArgs,
-           (void *function, uint32_t blocks, void *stream, struct settings *settings,
-            const void *arguments, uint32_t bytes, void *reserved),
-           (function, blocks, stream, settings, arguments, bytes, reserved), in_stream(stream));
-HCS_LAUNCH(rtsLaunchKernelWithHostArgs,
-           (void *function, uint32_t blocks, void *stream, struct settings *settings,
-            void *arguments, uint32_t bytes, void *places, uint32_t place_count),
-           (function, blocks, stream, settings, arguments, bytes, places, place_count),
-           in_stream(stream));
-HCS_LAUNCH(rtFftsPlusTaskLaunch, (void *tasks, void *stream), (tasks, stream), in_stream(stream));
-HCS_LAUNCH(rtFftsPlusTaskLaunchWithFlag, (void *tasks, void *stream, uint32_t flags),
-           (tasks, stream, flags), in_stream(stream));
-HCS_LAUNCH(rtModelExecute, (void *model, void *stream, uint32_t flags), (model, stream, flags),
-           in_stream(stream));
-
-#undef LIBRARY
-#define LIBRARY acl_library
-
-HCS_LAUNCH(aclrtLaunchKernel,
-           (void *function, uint32_t blocks, const void *arguments, size_t bytes, void *stream),
-           (function, blocks, arguments, bytes, stream), in_stream(stream));
-HCS_LAUNCH(aclrtLaunchKernelV2,
-           (void *function, uint32_t blocks, const void *arguments, size_t bytes,
-            struct settings *settings, void *stream),
-           (function, blocks, arguments, bytes, settings, stream), in_stream(stream));
-HCS_LAUNCH(aclrtLaunchKernelWithConfig,
-           (void *function, uint32_t blocks, void *stream, struct settings *settings,
-            struct arguments *arguments, void *reserved),
-           (function, blocks, stream, settings, arguments, reserved), in_stream(stream));
-HCS_LAUNCH(aclrtLaunchKernelWithHostArgs,
-           (void *function, uint32_t blocks, void *stream, struct settings *settings,
-            void *arguments, size_t bytes, void *places, size_t place_count),
-           (function, blocks, stream, settings, arguments, bytes, places, place_count),
-           in_stream(stream));
-HCS_LAUNCH(aclrtLaunchKernelWithArgsArray,
-           (void *function, uint32_t blocks, void *stream, struct settings *settings,
-            void **arguments),
-           (function, blocks, stream, settings, arguments), in_stream(stream));
-HCS_LAUNCH(aclmdlRIExecuteAsync, (void *model, void *stream), (model, stream), in_stream(stream));
+HCS_AROUND(rtDeviceResetForce, (int32_t device), (device), will_be_reset(device, true),
+           was_reset(device, true));

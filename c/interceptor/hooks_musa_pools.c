@@ -10,7 +10,9 @@ enum { CAPTURE_NONE = 0 };
 
 static void *own(void *stream) { return stream != NULL ? stream : OWN_STREAM; }
 
-/* A captured allocation is a graph's and takes nothing now. */
+/* A captured allocation is a graph's and takes nothing now. (Nor is it counted when the graph is
+ * launched, as graphs.h does it for others: the vendor's guide names nodes that allocate, but no
+ * public header says how their types are numbered and their parameters laid out.) */
 static bool is_captured(struct hcs_symbol *capturing, void *stream) {
     int (*get)(void *, int *) = hcs_real(capturing);
     int status = CAPTURE_NONE;

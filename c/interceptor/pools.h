@@ -85,16 +85,7 @@ void hcs_pool_withdraw(const struct hcs_pool_place *place, uint64_t bytes);
 
 /* An allocation from a pool, and a free of what may come from one (see hooks.h). */
 #define HCS_POOL_ALLOCATION(FUNCTION, PARAMETERS, ARGUMENTS, PLACE, BYTES, KEY)                   \
-    HCS_HOOK int FUNCTION PARAMETERS;                                                             \
-    HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
-    int FUNCTION PARAMETERS {                                                                     \
-        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
-        if (real == NULL) {                                                                       \
-            return NOT_THERE;                                                                     \
-        }                                                                                         \
-        if (!hcs_enter()) {                                                                       \
-            return real ARGUMENTS;                                                                \
-        }                                                                                         \
+    HCS_HOOKED(FUNCTION, PARAMETERS, ARGUMENTS,                                                   \
         struct hcs_pool_place place = PLACE;                                                      \
         struct hcs_pool_room room = hcs_pool_reserve(&place, BYTES);                              \
         int result = OUT_OF_MEMORY;                                                               \
@@ -102,22 +93,10 @@ void hcs_pool_withdraw(const struct hcs_pool_place *place, uint64_t bytes);
             result = real ARGUMENTS;                                                              \
             hcs_pool_settle(&room, result == 0 ? (KEY) : 0);                                      \
         }                                                                                         \
-        hcs_leave();                                                                              \
-        return result;                                                                            \
-    }                                                                                             \
-    struct hcs_symbol
+    )
 
 #define HCS_POOL_FREE(FUNCTION, PARAMETERS, ARGUMENTS, KEY)                                       \
-    HCS_HOOK int FUNCTION PARAMETERS;                                                             \
-    HCS_SYMBOL(FUNCTION, LIBRARY, FUNCTION);                                                      \
-    int FUNCTION PARAMETERS {                                                                     \
-        int(*real) PARAMETERS = hcs_real(&find_##FUNCTION);                                       \
-        if (real == NULL) {                                                                       \
-            return NOT_THERE;                                                                     \
-        }                                                                                         \
-        if (!hcs_enter()) {                                                                       \
-            return real ARGUMENTS;                                                                \
-        }                                                                                         \
+    HCS_HOOKED(FUNCTION, PARAMETERS, ARGUMENTS,                                                   \
         hcs_charge charge = hcs_take(KEY);                                                        \
         uint64_t taken = charge == HCS_UNENFORCED ? hcs_pool_take(KEY) : 0;                       \
         int result = real ARGUMENTS;                                                              \
@@ -125,9 +104,6 @@ void hcs_pool_withdraw(const struct hcs_pool_place *place, uint64_t bytes);
         if (taken != 0) {                                                                         \
             hcs_pool_freed(taken, KEY, result == 0);                                              \
         }                                                                                         \
-        hcs_leave();                                                                              \
-        return result;                                                                            \
-    }                                                                                             \
-    struct hcs_symbol
+    )
 
 #endif

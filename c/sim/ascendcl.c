@@ -62,6 +62,7 @@ aclError aclrtLaunchKernelWithArgsArray(void *function, uint32_t blocks, void *s
 aclError aclmdlRICaptureBegin(void *stream, int mode);
 aclError aclmdlRICaptureEnd(void *stream, void **model);
 aclError aclmdlRIExecuteAsync(void *model, void *stream);
+aclError aclmdlRIExecute(void *model, int32_t timeout_ms);
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static bool initialised;
@@ -215,4 +216,7 @@ HCS_EXPORT aclError aclmdlRICaptureEnd(void *stream, void **model) {
 }
 HCS_EXPORT aclError aclmdlRIExecuteAsync(void *model, void *stream) {
     return rtModelExecute(model, stream, 0);
+}
+HCS_EXPORT aclError aclmdlRIExecute(void *model, int32_t timeout_ms) {
+    return rtsModelExecute(model, timeout_ms);
 }

@@ -19,6 +19,7 @@ enum { CAPTURE_NONE = 0, CAPTURE_ACTIVE = 1, CAPTURE_INVALIDATED = 2 };
 
 struct stream {
     bool there;
+    const void *owner;
     uint64_t done_ns;
     int capture; /* what is said of it */
     int mode;
@@ -26,7 +27,7 @@ struct stream {
 };
 struct event {
     bool there;
-    const struct hcs_sim_device *card; /* where it was recorded */
+    const void *owner;
     uint64_t at_ns;
     struct stream *captured; /* recorded in its capture: no moment at all */
 };
@@ -80,8 +81,8 @@ static struct graph *graph_of(void *handle) {
     return graph >= graphs && graph < graphs + GRAPHS_MAX && graph->there ? graph : NULL;
 }
 
-/* Take the first free entry of a table. */
-#define TAKE(TABLE, MAX, HANDLE)                                                                   \
+/* Take the first free entry of a table, and fill in what is known of it. */
+#define TAKE(TABLE, MAX, HANDLE, ...)                                                              \
     ({                                                                                             \
         unsigned entry = 0;                                                                        \
         pthread_mutex_lock(&mutex);                                                                \
@@ -89,16 +90,20 @@ static struct graph *graph_of(void *handle) {
             entry++;                                                                               \
         }                                                                                          \
         if (entry < (MAX)) {                                                                       \
-            (TABLE)[entry] = (__typeof__(*(TABLE))){.there = true};                                \
+            (TABLE)[entry] = (__typeof__(*(TABLE))){.there = true, __VA_ARGS__};                   \
             *(HANDLE) = &(TABLE)[entry];                                                           \
         }                                                                                          \
         pthread_mutex_unlock(&mutex);                                                              \
         entry < (MAX) ? HCS_SIM_DONE : HCS_SIM_OUT_OF_MEMORY;                                      \
     })
 
-int hcs_sim_stream_create(void **stream) { return TAKE(streams, STREAMS_MAX, stream); }
+int hcs_sim_stream_create(const void *owner, void **stream) {
+    return TAKE(streams, STREAMS_MAX, stream, .owner = owner);
+}
 
-int hcs_sim_event_create(void **event) { return TAKE(events, EVENTS_MAX, event); }
+int hcs_sim_event_create(const void *owner, void **event) {
+    return TAKE(events, EVENTS_MAX, event, .owner = owner);
+}
 
 int hcs_sim_stream_destroy(void *handle) {
     pthread_mutex_lock(&mutex);
@@ -120,10 +125,13 @@ int hcs_sim_event_destroy(void *handle) {
     return event != NULL ? HCS_SIM_DONE : HCS_SIM_INVALID_HANDLE;
 }
 
-void hcs_sim_events_end(const struct hcs_sim_device *card) {
+void hcs_sim_work_end(const void *owner) {
     pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < STREAMS_MAX; i++) {
+        streams[i].there &= streams[i].owner != owner;
+    }
     for (unsigned i = 0; i < EVENTS_MAX; i++) {
-        events[i].there &= card == NULL || events[i].card != card;
+        events[i].there &= events[i].owner != owner;
     }
     pthread_mutex_unlock(&mutex);
 }
@@ -169,7 +177,6 @@ int hcs_sim_event_record(const struct hcs_sim_device *card, void *handle, void *
     struct event *event = event_of(handle);
     bool possible = stream != NULL && event != NULL;
     if (possible) {
-        event->card = card;
         event->captured = stream->capture != CAPTURE_NONE ? stream : NULL;
         event->at_ns = later(stream->done_ns, now_ns());
     }

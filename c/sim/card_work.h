@@ -7,6 +7,9 @@
  * event ends that capture, unless the asking thread has put itself into the relaxed mode; asking
  * for an event that was itself captured ends it always.
  *
+ * Streams and events have an owner, which is their context, or the card where a card stands for it:
+ * they end with it.
+ *
  * Results are the numbers that all these runtimes share. Handles are places in tables that are
  * never given back: a destroyed one is known as such.
  */
@@ -35,7 +38,7 @@ enum {
 #define HCS_SIM_STREAM_LEGACY ((void *)1) /* as NULL */
 #define HCS_SIM_STREAM_PER_THREAD ((void *)2)
 
-int hcs_sim_stream_create(void **stream);
+int hcs_sim_stream_create(const void *owner, void **stream);
 int hcs_sim_stream_destroy(void *stream);
 int hcs_sim_stream_query(const struct hcs_sim_device *card, void *stream);
 int hcs_sim_stream_wait(const struct hcs_sim_device *card, void *stream);
@@ -43,14 +46,15 @@ int hcs_sim_stream_wait(const struct hcs_sim_device *card, void *stream);
 /* Wait for all that this process gave the card. */
 void hcs_sim_card_wait(const struct hcs_sim_device *card);
 
-int hcs_sim_event_create(void **event);
+int hcs_sim_event_create(const void *owner, void **event);
 int hcs_sim_event_destroy(void *event);
-/* All that were recorded on a card, when it is reset. */
-void hcs_sim_events_end(const struct hcs_sim_device *card);
 int hcs_sim_event_record(const struct hcs_sim_device *card, void *event, void *stream);
 int hcs_sim_event_query(void *event);
 int hcs_sim_event_wait(void *event);
 int hcs_sim_event_elapsed(float *milliseconds, void *start, void *end);
+
+/* The owner ends, and all that is its own. */
+void hcs_sim_work_end(const void *owner);
 
 /* A kernel of no blocks is refused. */
 int hcs_sim_kernel_launch(const struct hcs_sim_device *card, void *stream, uint64_t blocks);

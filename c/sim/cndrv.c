@@ -62,7 +62,7 @@ HCS_EXPORT CNresult cnSharedContextReset(CNdev device) {
     CNresult result = check_device(device);
     if (result == CN_SUCCESS) {
         hcs_sim_blocks_free_context(hcs_sim_card((int)device));
-        hcs_sim_events_end(hcs_sim_card((int)device));
+        hcs_sim_work_end(hcs_sim_card((int)device));
     }
     return result;
 }

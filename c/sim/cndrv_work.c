@@ -42,7 +42,7 @@ static void *queue_of(CNqueue queue) {
 
 HCS_EXPORT CNresult cnCreateQueue(CNqueue *queue, unsigned flags) {
     (void)flags;
-    ON_CARD(for_queue(hcs_sim_stream_create(queue)));
+    ON_CARD(for_queue(hcs_sim_stream_create(card, queue)));
 }
 HCS_EXPORT CNresult cnDestroyQueue(CNqueue queue) {
     return for_queue(hcs_sim_stream_destroy(queue));
@@ -57,7 +57,7 @@ HCS_EXPORT CNresult cnCtxSync(void) { ON_CARD((hcs_sim_card_wait(card), CN_SUCCE
 
 HCS_EXPORT CNresult cnCreateNotifier(CNnotifier *notifier, unsigned flags) {
     (void)flags;
-    ON_CARD(for_notifier(hcs_sim_event_create(notifier)));
+    ON_CARD(for_notifier(hcs_sim_event_create(card, notifier)));
 }
 HCS_EXPORT CNresult cnDestroyNotifier(CNnotifier notifier) {
     return for_notifier(hcs_sim_event_destroy(notifier));

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "blocks.h"
+#include "card_work.h"
 #include "visible.h"
 
 struct CUctx_st {
@@ -156,6 +157,7 @@ HCS_EXPORT CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
     CUresult result = check_device(device);
     if (result == CUDA_SUCCESS) {
         hcs_sim_blocks_free_context(&primary[device]);
+        hcs_sim_work_end(&primary[device]);
         current = current == &primary[device] ? NULL : current;
     }
     return result;
@@ -203,6 +205,7 @@ HCS_EXPORT CUresult cuCtxDestroy_v2(CUcontext context) {
         return CUDA_ERROR_INVALID_CONTEXT;
     }
     hcs_sim_blocks_free_context(context);
+    hcs_sim_work_end(context);
     current = current == context ? NULL : current;
     free(context);
     return CUDA_SUCCESS;

@@ -18,7 +18,7 @@ static uint64_t product(unsigned x, unsigned y, unsigned z) { return (uint64_t)x
 
 HCS_EXPORT CUresult cuStreamCreate(void **stream, unsigned flags) {
     (void)flags;
-    ON_CARD(hcs_sim_stream_create(stream));
+    ON_CARD(hcs_sim_stream_create(hcs_cuda_current(), stream));
 }
 HCS_EXPORT CUresult cuStreamDestroy_v2(void *stream) { return hcs_sim_stream_destroy(stream); }
 HCS_EXPORT CUresult cuStreamQuery(void *stream) { ON_CARD(hcs_sim_stream_query(card(), stream)); }
@@ -32,7 +32,7 @@ HCS_EXPORT CUresult cuCtxSynchronize(void) { ON_CARD((hcs_sim_card_wait(card()),
 
 HCS_EXPORT CUresult cuEventCreate(void **event, unsigned flags) {
     (void)flags;
-    ON_CARD(hcs_sim_event_create(event));
+    ON_CARD(hcs_sim_event_create(hcs_cuda_current(), event));
 }
 HCS_EXPORT CUresult cuEventDestroy_v2(void *event) { return hcs_sim_event_destroy(event); }
 HCS_EXPORT CUresult cuEventRecord(void *event, void *stream) {

@@ -77,7 +77,7 @@ HCS_EXPORT hipError_t hipSetDevice(int device) {
 
 HCS_EXPORT hipError_t hipDeviceReset(void) {
     hcs_sim_blocks_free_context(current());
-    hcs_sim_events_end(current());
+    hcs_sim_work_end(current());
     return hipSuccess;
 }
 

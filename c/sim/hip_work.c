@@ -9,7 +9,9 @@
     const struct hcs_sim_device *card = hcs_hip_card();                                            \
     return card != NULL ? (CALL) : hipErrorInvalidDevice
 
-HCS_EXPORT hipError_t hipStreamCreate(void **stream) { return hcs_sim_stream_create(stream); }
+HCS_EXPORT hipError_t hipStreamCreate(void **stream) {
+    ON_CARD(hcs_sim_stream_create(card, stream));
+}
 HCS_EXPORT hipError_t hipStreamDestroy(void *stream) { return hcs_sim_stream_destroy(stream); }
 HCS_EXPORT hipError_t hipStreamSynchronize(void *stream) {
     ON_CARD(hcs_sim_stream_wait(card, stream));
@@ -18,7 +20,7 @@ HCS_EXPORT hipError_t hipDeviceSynchronize(void) { ON_CARD((hcs_sim_card_wait(ca
 
 HCS_EXPORT hipError_t hipEventCreateWithFlags(void **event, unsigned flags) {
     (void)flags;
-    return hcs_sim_event_create(event);
+    ON_CARD(hcs_sim_event_create(card, event));
 }
 HCS_EXPORT hipError_t hipEventDestroy(void *event) { return hcs_sim_event_destroy(event); }
 HCS_EXPORT hipError_t hipEventRecord(void *event, void *stream) {

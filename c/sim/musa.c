@@ -57,7 +57,7 @@ HCS_EXPORT MUresult muDevicePrimaryCtxReset_v2(int device) {
     MUresult result = check_device(device);
     if (result == MUSA_SUCCESS) {
         hcs_sim_blocks_free_context(hcs_sim_card(device));
-        hcs_sim_events_end(hcs_sim_card(device));
+        hcs_sim_work_end(hcs_sim_card(device));
     }
     return result;
 }

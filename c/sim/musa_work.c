@@ -14,7 +14,7 @@ static void *own(void *stream) { return stream == NULL ? HCS_SIM_STREAM_PER_THRE
 
 HCS_EXPORT MUresult muStreamCreate(void **stream, unsigned flags) {
     (void)flags;
-    ON_CARD(hcs_sim_stream_create(stream));
+    ON_CARD(hcs_sim_stream_create(card, stream));
 }
 HCS_EXPORT MUresult muStreamDestroy_v2(void *stream) { return hcs_sim_stream_destroy(stream); }
 HCS_EXPORT MUresult muStreamQuery(void *stream) { ON_CARD(hcs_sim_stream_query(card, stream)); }
@@ -25,7 +25,7 @@ HCS_EXPORT MUresult muCtxSynchronize(void) { ON_CARD((hcs_sim_card_wait(card), M
 
 HCS_EXPORT MUresult muEventCreate(void **event, unsigned flags) {
     (void)flags;
-    ON_CARD(hcs_sim_event_create(event));
+    ON_CARD(hcs_sim_event_create(card, event));
 }
 HCS_EXPORT MUresult muEventDestroy_v2(void *event) { return hcs_sim_event_destroy(event); }
 HCS_EXPORT MUresult muEventRecord(void *event, void *stream) {

@@ -56,7 +56,7 @@ HCS_EXPORT rtError_t rtDeviceResetForce(int32_t device) {
     }
     __atomic_store_n(&times_set[device], 0, __ATOMIC_RELAXED);
     hcs_sim_blocks_free_context(hcs_sim_card(device));
-    hcs_sim_events_end(hcs_sim_card(device));
+    hcs_sim_work_end(hcs_sim_card(device));
     hcs_sim_card_choose(-1);
     return ACL_SUCCESS;
 }

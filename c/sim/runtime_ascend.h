@@ -110,10 +110,40 @@ rtError_t rtsLaunchKernelWithDevArgs(void *function, uint32_t blocks, void *stre
 rtError_t rtsLaunchKernelWithHostArgs(void *function, uint32_t blocks, void *stream, void *settings,
                                       void *arguments, uint32_t bytes, void *places,
                                       uint32_t place_count);
+rtError_t rtFftsTaskLaunch(void *tasks, void *stream);
+rtError_t rtFftsTaskLaunchWithFlag(void *tasks, void *stream, uint32_t flags);
+rtError_t rtFftsPlusTaskLaunch(void *tasks, void *stream);
+rtError_t rtFftsPlusTaskLaunchWithFlag(void *tasks, void *stream, uint32_t flags);
+rtError_t rtMultipleTaskInfoLaunch(const void *tasks, void *stream);
+rtError_t rtMultipleTaskInfoLaunchWithFlag(const void *tasks, void *stream, uint32_t flags);
+rtError_t rtFusionLaunch(void *tasks, void *stream, void *arguments);
+rtError_t rtKernelLaunchEx(void *arguments, uint32_t bytes, uint32_t flags, void *stream);
+rtError_t rtKernelLaunchFwk(const char *name, void *arguments, uint32_t bytes, uint32_t flags,
+                            void *stream);
+rtError_t rtCpuKernelLaunch(const void *library, const void *name, uint32_t blocks,
+                            const void *arguments, uint32_t bytes, void *memory, void *stream);
+rtError_t rtCpuKernelLaunchWithFlag(const void *library, const void *name, uint32_t blocks,
+                                    const void *arguments, void *memory, void *stream,
+                                    uint32_t flags);
+rtError_t rtAicpuKernelLaunch(const void *names, uint32_t blocks, const void *arguments,
+                              uint32_t bytes, void *memory, void *stream);
+rtError_t rtAicpuKernelLaunchWithFlag(const void *names, uint32_t blocks, const void *arguments,
+                                      void *memory, void *stream, uint32_t flags);
+rtError_t rtAicpuKernelLaunchEx(uint32_t type, const void *names, uint32_t blocks,
+                                const void *arguments, void *memory, void *stream,
+                                uint32_t flags);
+rtError_t rtAicpuKernelLaunchExWithArgs(uint32_t type, const char *name, uint32_t blocks,
+                                        const void *arguments, void *memory, void *stream,
+                                        uint32_t flags);
+rtError_t rtsLaunchCpuKernel(void *function, uint32_t blocks, void *stream, const void *settings,
+                             void *arguments);
 rtError_t rtStreamBeginCapture(void *stream, int mode);
 rtError_t rtStreamEndCapture(void *stream, void **model);
 rtError_t rtStreamGetCaptureInfo(void *stream, int *status, void **model);
 rtError_t rtThreadExchangeCaptureMode(int *mode);
 rtError_t rtModelExecute(void *model, void *stream, uint32_t flags);
+rtError_t rtModelExecuteSync(void *model, void *stream, uint32_t flags, int32_t timeout_ms);
+rtError_t rtsModelExecute(void *model, int32_t timeout_ms);
+rtError_t rtsModelExecuteAsync(void *model, void *stream);
 
 #endif

@@ -4,6 +4,10 @@
 #include "runtime_ascend.h"
 #include "runtime_cards.h"
 
+#define TASKS_BLOCKS 1000 /* what a description of tasks stands for */
+
+enum { FOR_EVER = -1 };
+
 static rtError_t result_of(int result) {
     switch (result) {
     case HCS_SIM_DONE:
@@ -30,7 +34,7 @@ static rtError_t result_of(int result) {
 
 HCS_EXPORT rtError_t rtStreamCreate(void **stream, int32_t priority) {
     (void)priority;
-    ON_CARD(hcs_sim_stream_create(stream));
+    ON_CARD(hcs_sim_stream_create(card, stream));
 }
 HCS_EXPORT rtError_t rtStreamDestroy(void *stream) {
     return result_of(hcs_sim_stream_destroy(stream));
@@ -47,7 +51,7 @@ HCS_EXPORT rtError_t rtEventCreateWithFlag(void **event, uint32_t flags) {
     if (flags == 0) {
         return ACL_ERROR_RT_PARAM_INVALID;
     }
-    ON_CARD(hcs_sim_event_create(event));
+    ON_CARD(hcs_sim_event_create(card, event));
 }
 HCS_EXPORT rtError_t rtEventCreate(void **event) {
     return rtEventCreateWithFlag(event, RT_EVENT_DEFAULT);
@@ -157,6 +161,90 @@ HCS_EXPORT rtError_t rtsLaunchKernelWithHostArgs(void *function, uint32_t blocks
     return launch(stream, blocks);
 }
 
+/* Tasks that the program describes to the runtime: what they are is not looked at. */
+static rtError_t launch_tasks(const void *tasks, void *stream) {
+    return tasks != NULL ? launch(stream, TASKS_BLOCKS) : ACL_ERROR_RT_PARAM_INVALID;
+}
+
+HCS_EXPORT rtError_t rtFftsTaskLaunch(void *tasks, void *stream) {
+    return launch_tasks(tasks, stream);
+}
+HCS_EXPORT rtError_t rtFftsTaskLaunchWithFlag(void *tasks, void *stream, uint32_t flags) {
+    (void)flags;
+    return launch_tasks(tasks, stream);
+}
+HCS_EXPORT rtError_t rtFftsPlusTaskLaunch(void *tasks, void *stream) {
+    return launch_tasks(tasks, stream);
+}
+HCS_EXPORT rtError_t rtFftsPlusTaskLaunchWithFlag(void *tasks, void *stream, uint32_t flags) {
+    (void)flags;
+    return launch_tasks(tasks, stream);
+}
+HCS_EXPORT rtError_t rtMultipleTaskInfoLaunch(const void *tasks, void *stream) {
+    return launch_tasks(tasks, stream);
+}
+HCS_EXPORT rtError_t rtMultipleTaskInfoLaunchWithFlag(const void *tasks, void *stream,
+                                                      uint32_t flags) {
+    (void)flags;
+    return launch_tasks(tasks, stream);
+}
+HCS_EXPORT rtError_t rtFusionLaunch(void *tasks, void *stream, void *arguments) {
+    (void)arguments;
+    return launch_tasks(tasks, stream);
+}
+HCS_EXPORT rtError_t rtKernelLaunchEx(void *arguments, uint32_t bytes, uint32_t flags,
+                                      void *stream) {
+    (void)bytes, (void)flags;
+    return launch_tasks(arguments, stream);
+}
+HCS_EXPORT rtError_t rtKernelLaunchFwk(const char *name, void *arguments, uint32_t bytes,
+                                       uint32_t flags, void *stream) {
+    (void)name;
+    return rtKernelLaunchEx(arguments, bytes, flags, stream);
+}
+
+/* Kernels of the processors beside the cores; here they take the card as any other. */
+HCS_EXPORT rtError_t rtCpuKernelLaunch(const void *library, const void *name, uint32_t blocks,
+                                       const void *arguments, uint32_t bytes, void *memory,
+                                       void *stream) {
+    (void)library, (void)name, (void)arguments, (void)bytes, (void)memory;
+    return launch(stream, blocks);
+}
+HCS_EXPORT rtError_t rtCpuKernelLaunchWithFlag(const void *library, const void *name,
+                                               uint32_t blocks, const void *arguments,
+                                               void *memory, void *stream, uint32_t flags) {
+    (void)flags;
+    return rtCpuKernelLaunch(library, name, blocks, arguments, 0, memory, stream);
+}
+HCS_EXPORT rtError_t rtAicpuKernelLaunch(const void *names, uint32_t blocks, const void *arguments,
+                                         uint32_t bytes, void *memory, void *stream) {
+    (void)names, (void)arguments, (void)bytes, (void)memory;
+    return launch(stream, blocks);
+}
+HCS_EXPORT rtError_t rtAicpuKernelLaunchWithFlag(const void *names, uint32_t blocks,
+                                                 const void *arguments, void *memory,
+                                                 void *stream, uint32_t flags) {
+    (void)flags;
+    return rtAicpuKernelLaunch(names, blocks, arguments, 0, memory, stream);
+}
+HCS_EXPORT rtError_t rtAicpuKernelLaunchEx(uint32_t type, const void *names, uint32_t blocks,
+                                           const void *arguments, void *memory, void *stream,
+                                           uint32_t flags) {
+    (void)type;
+    return rtAicpuKernelLaunchWithFlag(names, blocks, arguments, memory, stream, flags);
+}
+HCS_EXPORT rtError_t rtAicpuKernelLaunchExWithArgs(uint32_t type, const char *name,
+                                                   uint32_t blocks, const void *arguments,
+                                                   void *memory, void *stream, uint32_t flags) {
+    (void)type;
+    return rtAicpuKernelLaunchWithFlag(name, blocks, arguments, memory, stream, flags);
+}
+HCS_EXPORT rtError_t rtsLaunchCpuKernel(void *function, uint32_t blocks, void *stream,
+                                        const void *settings, void *arguments) {
+    (void)function, (void)settings, (void)arguments;
+    return launch(stream, blocks);
+}
+
 /* A captured stream becomes a model. */
 HCS_EXPORT rtError_t rtStreamBeginCapture(void *stream, int mode) {
     ON_CARD(stream != NULL ? hcs_sim_capture_begin(card, stream, mode) : HCS_SIM_INVALID_VALUE);
@@ -174,4 +262,19 @@ HCS_EXPORT rtError_t rtThreadExchangeCaptureMode(int *mode) {
 HCS_EXPORT rtError_t rtModelExecute(void *model, void *stream, uint32_t flags) {
     (void)flags;
     ON_CARD(hcs_sim_graph_launch(card, model, stream));
+}
+/* (Only without a limit to the wait.) */
+HCS_EXPORT rtError_t rtModelExecuteSync(void *model, void *stream, uint32_t flags,
+                                        int32_t timeout_ms) {
+    if (timeout_ms != FOR_EVER) {
+        return ACL_ERROR_RT_FEATURE_NOT_SUPPORT;
+    }
+    rtError_t result = rtModelExecute(model, stream, flags);
+    return result == ACL_SUCCESS ? rtStreamSynchronize(stream) : result;
+}
+HCS_EXPORT rtError_t rtsModelExecute(void *model, int32_t timeout_ms) {
+    return rtModelExecuteSync(model, NULL, 0, timeout_ms);
+}
+HCS_EXPORT rtError_t rtsModelExecuteAsync(void *model, void *stream) {
+    return rtModelExecute(model, stream, 0);
 }

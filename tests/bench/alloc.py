@@ -2,9 +2,10 @@
 
 Counted by callgrind, so the same on any machine: the program runs with and without the interceptor,
 and what is left of the two counts is the interceptor alone, the runtime's functions that it calls
-included. For each runtime: allocate + free with 0, 1,000 and 10^6 blocks allocated, a question for
-the memory that there is, and a kernel's launch without a share of compute; 0 where launches are
-not hooked.
+included. Both times something is preloaded, by the same path: getenv, of which the simulated card
+makes much use, takes more or less by where in memory the environment lies. For each runtime:
+allocate + free with 0, 1,000 and 10^6 blocks allocated, a question for the memory that there is,
+and a kernel's launch without a share of compute; 0 where launches are not hooked.
 """
 
 import json
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.support.interceptor import (
+    INTERCEPTOR,
     PROGRAMS,
     RUNTIMES,
     Rig,
@@ -66,15 +68,21 @@ def added_to_a_launch(rig: Rig, runtime: str) -> int:
 
 def added_instructions(rig: Rig, function: str, live: int) -> int:
     """Return the instructions per round that the interceptor adds, with `live` blocks allocated."""
-    with_it = instructions(rig, function, live)
-    return round((with_it - instructions(rig, function, live, LD_PRELOAD="")) / ROUNDS)
+    nothing = rig.programs / "nothing.so"
+    if not nothing.exists():
+        compile_c(nothing, "-shared", "-x", "c", "/dev/null")
+    with_it = instructions(rig, function, live, INTERCEPTOR)
+    return round((with_it - instructions(rig, function, live, nothing)) / ROUNDS)
 
 
-def instructions(rig: Rig, function: str, live: int, **settings: str) -> int:
+def instructions(rig: Rig, function: str, live: int, preloaded: Path) -> int:
     """Return the instructions of one function of one run."""
     # Every run begins with the same books, or the simulated card's own work would differ.
     rig.ledger.unlink(missing_ok=True)
     rig.card_memory.unlink(missing_ok=True)
+    path = rig.programs / "preloaded.so"
+    path.unlink(missing_ok=True)
+    path.symlink_to(preloaded)
     command = [
         "valgrind",
         "--tool=callgrind",
@@ -84,7 +92,7 @@ def instructions(rig: Rig, function: str, live: int, **settings: str) -> int:
     ]
     done = subprocess.run(
         [*command, str(rig.programs / "bench"), str(live), str(ROUNDS)],
-        env=rig.environment(HCS_VRAM_QUOTA=str(QUOTA_BYTES), **settings),
+        env=rig.environment(HCS_VRAM_QUOTA=str(QUOTA_BYTES), LD_PRELOAD=str(path)),
         capture_output=True,
         text=True,
         check=True,

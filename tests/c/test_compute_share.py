@@ -6,6 +6,7 @@ clock's: what the interceptor measured is not asked.
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,46 +19,11 @@ import pytest
 from hcs_agents.simulation.operations import set_speed
 from hcs_agents.simulation.scenario import ScenarioFile
 from tests.support.interceptor import CARDS, GPUS, MIB, VENDORS, Program, Rig, first_card
+from tests.support.launch_kinds import GRAPHS, KINDS
 
 CREDIT_NS = 200_000_000  # what was not used may be caught up: HCS_LEDGER_CREDIT_NS
 SLICE_NS = 20_000_000  # what a process launches without waiting for the end of it
 SHARE = 30
-CUDA_KINDS = (
-    "kernel",
-    "kernel_ptsz",
-    "in_stream",
-    "configured",
-    "configured_ptsz",
-    "cooperative",
-    "cooperative_ptsz",
-)
-KINDS = {
-    "cuda": CUDA_KINDS,
-    "acl": ("kernel", "in_stream", "second", "configured", "with_host_arguments", "with_array"),
-    "rt": (
-        "kernel",
-        "in_stream",
-        "flagged",
-        "flagged_2",
-        "of_handle",
-        "of_handle_2",
-        "vector",
-        "vector_of_handle",
-        "by_handle",
-        "by_handle_2",
-        "by_handle_3",
-        "with_array",
-        "configured",
-        "with_device_arguments",
-        "with_host_arguments",
-    ),
-    "hip": ("kernel", "in_stream", "of_module"),
-    "cnrt": ("kernel", "in_stream"),
-    "cndrv": ("kernel", "in_stream", "in_own", "in_legacy", "configured", "exported"),
-    "musart": CUDA_KINDS,
-    "musa": CUDA_KINDS,
-}
-"""How each runtime's program launches, besides by graphs."""
 
 
 @dataclass
@@ -137,15 +103,17 @@ def test_a_launch_counts_however_the_program_found_the_function(
     assert use.at_most(SHARE)
 
 
-@pytest.mark.parametrize("runtime", KINDS)
+@pytest.mark.parametrize(
+    ("runtime", "kind"), [(runtime, kind) for runtime, kinds in GRAPHS.items() for kind in kinds]
+)
 def test_a_graph_counts_for_all_its_kernels_and_its_capture_is_left_alone(
-    rig: Rig, runtime: str
+    rig: Rig, runtime: str, kind: str
 ) -> None:
     card = first_card(runtime)
     with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=str(SHARE)) as program:
         begin(program)
         assert program.ask("capture 250 20") == [0]  # launches nothing, though another thread does
-        assert program.ask("kind graph") == [0]
+        assert program.ask(f"kind {kind}") == [0]
         with measured(rig, card) as use:
             result, launches = program.ask("run 0 1500")
     assert result == 0
@@ -305,6 +273,48 @@ def test_a_reset_context_begins_anew(rig: Rig, runtime: str) -> None:
             assert program.ask("run 1000 500")[0] == 0
         assert program.ask("errno 10") == [77]
     assert use.at_most(SHARE)
+
+
+@pytest.mark.parametrize("share", ["", str(SHARE)])
+@pytest.mark.parametrize("runtime", KINDS)
+def test_a_stream_ends_with_its_context(rig: Rig, runtime: str, share: str) -> None:
+    with rig.run(f"{runtime}_launches", HCS_COMPUTE_SHARE=share) as program:
+        begin(program, "in_stream")
+        assert program.ask("launch 1 1") == [0]
+        assert program.ask("reset") == [0]
+        assert program.ask("launch 1 1") != [0]
+        assert program.ask("device 0") == [0]  # which makes a new one
+        assert program.ask("launch 1 1") == [0]
+
+
+CONTEXTS = """
+import ctypes
+cuda = ctypes.CDLL("libcuda.so.1")
+def made(function, *arguments):
+    handle = ctypes.c_void_p()
+    assert function(ctypes.byref(handle), *arguments) == 0
+    return handle
+def launch(stream):
+    sizes = [ctypes.c_uint(1)] * 6 + [ctypes.c_uint(0)]
+    return cuda.cuLaunchKernel(None, *sizes, stream, None, None)
+assert cuda.cuInit(0) == 0
+contexts, streams, events = [], [], []
+for _ in range(2):
+    contexts.append(made(cuda.cuCtxCreate_v2, 0, 0))
+    streams.append(made(cuda.cuStreamCreate, 0))
+    events.append(made(cuda.cuEventCreate, 0))
+    assert launch(streams[-1]) == 0
+assert cuda.cuCtxDestroy_v2(contexts[1]) == 0 and cuda.cuCtxSetCurrent(contexts[0]) == 0
+assert [cuda.cuStreamSynchronize(stream) for stream in streams] == [0, 400]
+assert [cuda.cuEventQuery(event) for event in events] == [0, 400]
+assert [launch(stream) for stream in streams] == [0, 400]
+"""
+
+
+@pytest.mark.parametrize("share", ["", str(SHARE)])
+def test_a_context_takes_its_own_streams_and_events_with_it(rig: Rig, share: str) -> None:
+    environment = rig.environment(HCS_COMPUTE_SHARE=share)
+    subprocess.run([sys.executable, "-I", "-c", CONTEXTS], env=environment, check=True)
 
 
 def test_memory_is_not_limited_by_a_share_alone(rig: Rig) -> None:

@@ -118,7 +118,7 @@ def test_a_primary_context_lives_until_its_last_release(rig: Rig) -> None:
     ("runtime", "way"),
     [
         *((runtime, "reset") for runtime in RUNTIMES if not runtime.startswith("cuda")),
-        ("acl", "reset_at_once"),
+        *((runtime, "reset_at_once") for runtime in ("acl", "rt")),
     ],
 )
 def test_a_reset_device_gives_all_back(rig: Rig, runtime: str, way: str) -> None:
@@ -135,10 +135,13 @@ def test_a_reset_device_gives_all_back(rig: Rig, runtime: str, way: str) -> None
 
 
 @pytest.mark.parametrize(("reset", "left"), [("reset", BLOCK_BYTES), ("reset_at_once", 0)])
-def test_an_ascend_device_is_reset_as_often_as_it_was_set(rig: Rig, reset: str, left: int) -> None:
-    with rig.run("acl_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+@pytest.mark.parametrize(("runtime", "padding_bytes"), [("acl", ACL_PADDING_BYTES), ("rt", 0)])
+def test_an_ascend_device_is_reset_as_often_as_it_was_set(
+    rig: Rig, runtime: str, padding_bytes: int, reset: str, left: int
+) -> None:
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin().ask("device 0")
-        assert program.ask(f"alloc {BLOCK_BYTES - ACL_PADDING_BYTES}")[0] == 0
+        assert program.ask(f"alloc {BLOCK_BYTES - padding_bytes}")[0] == 0
         assert program.ask(f"extra {reset}") == [0]
         assert rig.account()["used"] == left
         if left:

@@ -17,11 +17,9 @@
  *   exec           -> "0"                 the same program again, from the beginning
  *   errno          -> "ERRNO"             sets it to 77 first and allocates and frees in between
  *
- * Compiled once per runtime (-DRUNTIME="runtime_cuda.h"), linked, or with -DLOOKUP by dlsym, or
- * with -DPROC_ADDRESS by the runtime's own lookup.
+ * Compiled once per runtime and way to its functions (functions.h).
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -44,23 +42,8 @@ struct extra {
     int (*act)(void);
 };
 
-#if defined(LOOKUP) || defined(PROC_ADDRESS)
-#define DECLARE(name, arguments) static int(*name) arguments;
-#else
-#define DECLARE(name, arguments) int name arguments;
-#endif
-
-#if defined(PROC_ADDRESS)
-#define FIND(name, arguments) *(void **)&name = proc_address(library, #name);
-#elif defined(LOOKUP)
-#define FIND(name, arguments) *(void **)&name = dlsym(library, #name);
-#else
-#define FIND(name, arguments)
-#endif
-
-/* A runtime's header says LIBRARY and FUNCTIONS, and defines the rest below. */
 #define POINTER(block) ((void *)(uintptr_t)(block))
-#include RUNTIME
+#include "functions.h"
 
 static uint64_t blocks[BLOCKS_MAX];
 static size_t block_count;
@@ -201,14 +184,7 @@ static void obey(const char *command, const char *text) {
 
 int main(void) {
     char command[16], text[32], line[64];
-#if defined(LOOKUP) || defined(PROC_ADDRESS)
-    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-#endif
-    FUNCTIONS(FIND)
+    find_functions();
     setvbuf(stdin, NULL, _IONBF, 0);
     while (fgets(line, sizeof line, stdin) != NULL) {
         strcpy(text, "0");

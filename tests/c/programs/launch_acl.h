@@ -15,7 +15,8 @@
     X(aclrtLaunchKernelWithHostArgs, (void *, uint32_t, void *, void *, void *, size_t, void *,    \
                                       size_t))                                                     \
     X(aclrtLaunchKernelWithArgsArray, (void *, uint32_t, void *, void *, void **))                 \
-    X(aclmdlRIExecuteAsync, (void *, void *))
+    X(aclmdlRIExecuteAsync, (void *, void *))                                                      \
+    X(aclmdlRIExecute, (void *, int32_t))
 FUNCTIONS(DECLARE)
 
 static int begin(void) { return aclInit(NULL); }
@@ -52,6 +53,10 @@ static int graph(unsigned unused) {
     (void)unused;
     return aclmdlRIExecuteAsync(executable, stream);
 }
+static int graph_awaited(unsigned unused) {
+    (void)unused;
+    return aclmdlRIExecute(executable, -1);
+}
 
 static const struct kind kinds[] = {
     {"kernel", kernel},
@@ -61,5 +66,6 @@ static const struct kind kinds[] = {
     {"with_host_arguments", with_host_arguments},
     {"with_array", with_array},
     {"graph", graph},
+    {"graph_awaited", graph_awaited},
     {NULL, NULL},
 };

@@ -26,7 +26,31 @@
     X(rtsLaunchKernelWithDevArgs, (void *, uint32_t, void *, void *, void *, uint32_t, void *))    \
     X(rtsLaunchKernelWithHostArgs, (void *, uint32_t, void *, void *, void *, uint32_t, void *,    \
                                     uint32_t))                                                     \
-    X(rtModelExecute, (void *, void *, uint32_t))
+    X(rtFftsTaskLaunch, (void *, void *))                                                          \
+    X(rtFftsTaskLaunchWithFlag, (void *, void *, uint32_t))                                        \
+    X(rtFftsPlusTaskLaunch, (void *, void *))                                                      \
+    X(rtFftsPlusTaskLaunchWithFlag, (void *, void *, uint32_t))                                    \
+    X(rtMultipleTaskInfoLaunch, (const void *, void *))                                            \
+    X(rtMultipleTaskInfoLaunchWithFlag, (const void *, void *, uint32_t))                          \
+    X(rtFusionLaunch, (void *, void *, void *))                                                    \
+    X(rtKernelLaunchEx, (void *, uint32_t, uint32_t, void *))                                      \
+    X(rtKernelLaunchFwk, (const char *, void *, uint32_t, uint32_t, void *))                       \
+    X(rtCpuKernelLaunch, (const void *, const void *, uint32_t, const void *, uint32_t, void *,    \
+                          void *))                                                                 \
+    X(rtCpuKernelLaunchWithFlag, (const void *, const void *, uint32_t, const void *, void *,      \
+                                  void *, uint32_t))                                               \
+    X(rtAicpuKernelLaunch, (const void *, uint32_t, const void *, uint32_t, void *, void *))       \
+    X(rtAicpuKernelLaunchWithFlag, (const void *, uint32_t, const void *, void *, void *,          \
+                                    uint32_t))                                                     \
+    X(rtAicpuKernelLaunchEx, (uint32_t, const void *, uint32_t, const void *, void *, void *,      \
+                              uint32_t))                                                           \
+    X(rtAicpuKernelLaunchExWithArgs, (uint32_t, const char *, uint32_t, const void *, void *,      \
+                                      void *, uint32_t))                                           \
+    X(rtsLaunchCpuKernel, (void *, uint32_t, void *, const void *, void *))                        \
+    X(rtModelExecute, (void *, void *, uint32_t))                                                  \
+    X(rtModelExecuteSync, (void *, void *, uint32_t, int32_t))                                     \
+    X(rtsModelExecute, (void *, int32_t))                                                          \
+    X(rtsModelExecuteAsync, (void *, void *))
 FUNCTIONS(DECLARE)
 
 static int begin(void) { return 0; }
@@ -81,10 +105,50 @@ static int with_device_arguments(unsigned blocks) {
 static int with_host_arguments(unsigned blocks) {
     return rtsLaunchKernelWithHostArgs(NULL, blocks, stream, NULL, NULL, 0, NULL, 0);
 }
-static int graph(unsigned unused) {
-    (void)unused;
-    return rtModelExecute(executable, stream, 0);
+
+/* Descriptions of tasks, which say how much there is to do. */
+static int tasks[1];
+#define TASKS(NAME, CALL)                                                                          \
+    static int NAME(unsigned unused) {                                                             \
+        (void)unused;                                                                              \
+        return CALL;                                                                               \
+    }
+TASKS(ffts, rtFftsTaskLaunch(tasks, stream))
+TASKS(ffts_flagged, rtFftsTaskLaunchWithFlag(tasks, stream, 0))
+TASKS(ffts_plus, rtFftsPlusTaskLaunch(tasks, stream))
+TASKS(ffts_plus_flagged, rtFftsPlusTaskLaunchWithFlag(tasks, stream, 0))
+TASKS(multiple, rtMultipleTaskInfoLaunch(tasks, stream))
+TASKS(multiple_flagged, rtMultipleTaskInfoLaunchWithFlag(tasks, stream, 0))
+TASKS(fused, rtFusionLaunch(tasks, stream, NULL))
+TASKS(of_framework, rtKernelLaunchEx(tasks, sizeof tasks, 0, stream))
+TASKS(of_framework_named, rtKernelLaunchFwk("op", tasks, sizeof tasks, 0, stream))
+
+static int cpu(unsigned blocks) {
+    return rtCpuKernelLaunch(NULL, NULL, blocks, NULL, 0, NULL, stream);
 }
+static int cpu_flagged(unsigned blocks) {
+    return rtCpuKernelLaunchWithFlag(NULL, NULL, blocks, NULL, NULL, stream, 0);
+}
+static int ai_cpu(unsigned blocks) {
+    return rtAicpuKernelLaunch(NULL, blocks, NULL, 0, NULL, stream);
+}
+static int ai_cpu_flagged(unsigned blocks) {
+    return rtAicpuKernelLaunchWithFlag(NULL, blocks, NULL, NULL, stream, 0);
+}
+static int ai_cpu_typed(unsigned blocks) {
+    return rtAicpuKernelLaunchEx(2, NULL, blocks, NULL, NULL, stream, 0);
+}
+static int ai_cpu_with_arguments(unsigned blocks) {
+    return rtAicpuKernelLaunchExWithArgs(2, "op", blocks, NULL, NULL, stream, 0);
+}
+static int cpu_by_handle(unsigned blocks) {
+    return rtsLaunchCpuKernel(NULL, blocks, stream, NULL, NULL);
+}
+
+TASKS(graph, rtModelExecute(executable, stream, 0))
+TASKS(graph_asynchronous, rtsModelExecuteAsync(executable, stream))
+TASKS(graph_awaited, rtsModelExecute(executable, -1))
+TASKS(graph_awaited_in_stream, rtModelExecuteSync(executable, stream, 0, -1))
 
 static const struct kind kinds[] = {
     {"kernel", kernel},
@@ -102,6 +166,25 @@ static const struct kind kinds[] = {
     {"configured", configured},
     {"with_device_arguments", with_device_arguments},
     {"with_host_arguments", with_host_arguments},
+    {"ffts", ffts},
+    {"ffts_flagged", ffts_flagged},
+    {"ffts_plus", ffts_plus},
+    {"ffts_plus_flagged", ffts_plus_flagged},
+    {"multiple", multiple},
+    {"multiple_flagged", multiple_flagged},
+    {"fused", fused},
+    {"of_framework", of_framework},
+    {"of_framework_named", of_framework_named},
+    {"cpu", cpu},
+    {"cpu_flagged", cpu_flagged},
+    {"ai_cpu", ai_cpu},
+    {"ai_cpu_flagged", ai_cpu_flagged},
+    {"ai_cpu_typed", ai_cpu_typed},
+    {"ai_cpu_with_arguments", ai_cpu_with_arguments},
+    {"cpu_by_handle", cpu_by_handle},
     {"graph", graph},
+    {"graph_asynchronous", graph_asynchronous},
+    {"graph_awaited", graph_awaited},
+    {"graph_awaited_in_stream", graph_awaited_in_stream},
     {NULL, NULL},
 };

@@ -13,7 +13,6 @@
  *   alarms BLOCKS MS     -> "RESULT ALARMS"  as run, with a signal every 5 ms
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,28 +28,9 @@ struct kind {
     int (*launch)(unsigned blocks);
 };
 
-#if defined(LOOKUP) || defined(PROC_ADDRESS)
-#define DECLARE(name, arguments) static int(*name) arguments;
-#else
-#define DECLARE(name, arguments) int name arguments;
-#endif
-
-#if defined(PROC_ADDRESS)
-#define FIND(name, arguments) *(void **)&name = proc_address(library, #name);
-#elif defined(LOOKUP)
-#define FIND(name, arguments) *(void **)&name = dlsym(library, #name);
-#else
-#define FIND(name, arguments)
-#endif
-
 /* What the kinds launch into, by default and by name, and the graph. */
 static void *stream, *executable;
-/* A runtime's header says LIBRARY and FUNCTIONS, and defines the rest. */
-#include RUNTIME
-
-#if defined(PROC_ADDRESS)
-#include "proc_address.h"
-#endif
+#include "functions.h"
 
 static const struct kind *kind = kinds;
 static volatile sig_atomic_t alarms;
@@ -195,14 +175,7 @@ static void obey(const char *command, const char *text, unsigned second) {
 
 int main(void) {
     char command[16], text[32], line[64];
-#if defined(LOOKUP) || defined(PROC_ADDRESS)
-    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) {
-        fprintf(stderr, "%s\n", dlerror());
-        return 1;
-    }
-#endif
-    FUNCTIONS(FIND)
+    find_functions();
     setvbuf(stdin, NULL, _IONBF, 0);
     while (fgets(line, sizeof line, stdin) != NULL) {
         unsigned second = 0;

@@ -59,10 +59,6 @@ struct properties { int type, handle_types, location_type, location_id; void *me
 
 FUNCTIONS(DECLARE)
 
-#if defined(PROC_ADDRESS)
-#include "proc_address.h"
-#endif
-
 static int current_device;
 
 static int begin(void) { return cuInit(0); }

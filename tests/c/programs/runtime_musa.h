@@ -23,10 +23,6 @@
 struct properties { int type, handle_types, location_type, location_id; void *meta; char rest[8]; };
 FUNCTIONS(DECLARE)
 
-#if defined(PROC_ADDRESS)
-#include "proc_address.h"
-#endif
-
 static int current_device;
 static size_t mapped_bytes;
 

@@ -3,6 +3,7 @@
 #define FUNCTIONS(X)                                                                               \
     X(rtSetDevice, (int32_t))                                                                      \
     X(rtDeviceReset, (int32_t))                                                                    \
+    X(rtDeviceResetForce, (int32_t))                                                               \
     X(rtMalloc, (void **, uint64_t, uint32_t, uint16_t))                                           \
     X(rtMallocCached, (void **, uint64_t, uint32_t, uint16_t))                                     \
     X(rtMemAllocManaged, (void **, uint64_t, uint32_t, uint16_t))                                  \
@@ -57,4 +58,9 @@ static const struct kind kinds[] = {
     {NULL, NULL, NULL},
 };
 static int reset(void) { return rtDeviceReset(current_device); }
-static const struct extra extras[] = {{"reset", reset}, {NULL, NULL}};
+static int reset_at_once(void) { return rtDeviceResetForce(current_device); }
+static const struct extra extras[] = {
+    {"reset", reset},
+    {"reset_at_once", reset_at_once},
+    {NULL, NULL},
+};
