@@ -36,6 +36,7 @@ from hcs_agents.watcher import next_multiple
 from hcs_agents.worker import Failure, FailureKind, Observation, Recovery, WorkerKeeper
 from hcs_agents.worker_frames import Faults, Mistake, OnCards, Order, Sampled, Scan
 from hcs_agents.worker_nursery import WorkerStarter
+from hcs_bus.clock_steps import ClockSteps
 from hcs_bus.envelope import KIND_OF_FACT
 from hcs_bus.errors import TransientError
 from hcs_bus.events import Fact, Fault, FaultState, Fingerprint, Heartbeat, Quota
@@ -88,11 +89,14 @@ class Agent:
         *,
         connect: Callable[[], Awaitable[Bus]],
         clock_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._settings = settings
         self._workers = workers
         self._connect = connect
         self._clock_ns = clock_ns
+        self._monotonic_ns = monotonic_ns
+        self._clock_steps = ClockSteps()
         self._spool = Spool(settings.spool, node=settings.node)
         self._publisher = SpoolPublisher(self._spool)
         self._quota = QuotaServer(
@@ -370,15 +374,24 @@ class Agent:
 
     async def _beat_forever(self) -> None:
         while True:
+            at_ns = self._clock_ns()
+            self._note_clock(at_ns)
             self.publish(
                 Heartbeat(
-                    at_ns=self._clock_ns(),
+                    at_ns=at_ns,
                     interval_s=self._settings.heartbeat_interval_s,
                     spooled=len(self._spool),
                     dropped=self._publisher.dropped,
                 )
             )
             await asyncio.sleep(self._settings.heartbeat_interval_s)
+
+    def _note_clock(self, at_ns: int) -> None:
+        """Say so if the clock was set since the last heartbeat: every fact carries it."""
+        step_s = self._clock_steps.step_s(wall_ns=at_ns, monotonic_ns=self._monotonic_ns())
+        if step_s is not None:
+            self._metrics.clock_steps.inc()
+            LOG.warning("clock_stepped", step_s=step_s)
 
     async def _publish_forever(self) -> None:
         while True:

@@ -1,7 +1,8 @@
 """Which processes use a card without a quota: what a preload cannot reach, or was told to let go.
 
 A static or setuid program, one that was started without the preload or the variables: no library of
-ours is in it, so it never says hello. The driver sees it all the same. A process of a Pod that is
+ours is in it, so it never says hello. Nor does one whose interceptor finds no ledger that it may
+use, or cannot tell which card is meant. The driver sees it all the same. A process of a Pod that is
 on a card and not connected to the quota socket for longer than a grace is therefore told of, once
 per Pod and card, and its end too. Processes outside of Pods are only counted: a node's owner may
 run what he likes.

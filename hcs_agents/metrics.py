@@ -68,9 +68,9 @@ CONTAINER_GAUGES = {  # field of `Quota`: what it is
     "quota_bytes": "What a container may hold of a card's memory",
     "used_bytes": "What a container holds of a card's memory",
     "peak_bytes": "The most that a container has held of a card's memory",
-    "enforced": "1: an interceptor holds the container to its quota; 0: only the driver sees it",
+    "enforced": "1: an interceptor holds the container to its quota; 0: nobody does",
 }
-DRIVER_SAYS = ("used_bytes", "enforced")  # of processes that no interceptor speaks for
+UNENFORCED_TOO = ("used_bytes", "enforced")  # told of what is not held to a quota as well
 # Pairs of container and card that have series. What a container is called, and which cards it has,
 # its processes say themselves: nobody may fill the server that keeps the series.
 CONTAINER_DEVICES_SHOWN_MAX = 1_024
@@ -100,6 +100,20 @@ class QuotaCollector(Collector):
                 yield CounterMetricFamily(name.removesuffix("_total"), text, value=value)
             else:
                 yield GaugeMetricFamily(name, text, value=value)
+
+
+class DroppedCollector(Collector):
+    """Shows how many facts were given up, wherever on their way, since the agent began."""
+
+    def __init__(self, publisher: SpoolPublisher) -> None:
+        self._publisher = publisher
+        self._before = publisher.dropped  # a counter that a restart sets back begins with 0
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Return one metric."""
+        text = "Facts given up: too old for a full spool, without room, or refused by the bus"
+        value = float(self._publisher.dropped - self._before)
+        yield CounterMetricFamily("hcs_agent_dropped_facts", text, value=value)
 
 
 class DeviceCollector(Collector):
@@ -146,7 +160,7 @@ class ContainerCollector(Collector):
         labels = ["vendor", "device_id", *CONTAINER_LABELS]
         for field, text in CONTAINER_GAUGES.items():
             gauge = GaugeMetricFamily(f"hcs_agent_container_{field}", text, labels=labels)
-            for values, one in shown if field in DRIVER_SAYS else enforced:
+            for values, one in shown if field in UNENFORCED_TOO else enforced:
                 gauge.add_metric(values, float(getattr(one, field)))
             yield gauge
         text = "Allocations refused at the quota"
@@ -251,6 +265,7 @@ class AgentMetrics:
     ) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(QuotaCollector(quota))
+        self.registry.register(DroppedCollector(publisher))
         self.registry.register(DeviceCollector(node.devices_now))
         self.registry.register(ContainerCollector(usage, node))
         self.registry.register(StrangerCollector(enforcement.strangers))
@@ -258,6 +273,9 @@ class AgentMetrics:
         self.registry.register(self._faults_in_force)
         self.facts = self._counter("facts", "Facts put on their way", ["kind"])
         self.unkept = self._counter("unkept_facts", "Facts lost for want of room", ["kind"])
+        self.clock_steps = self._counter(
+            "clock_steps", "Times that this machine's clock was set, by more than a second", []
+        )
         self.faults = self._counter(
             "faults", "Faults raised and cleared", ["vendor", "severity", "state"]
         )

@@ -169,22 +169,23 @@ def _serve(control: socket.socket, detectors: Sequence[Detector]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all: the agent ends us
     by_vendor = {detector.vendor: detector for detector in detectors}
     children: set[int] = set()
-    while True:
-        payload, fds, _, _ = socket.recv_fds(control, MESSAGE_BYTES_MAX, 1)
-        if not payload:
-            break
-        answer: int | None = None
-        match _REQUEST_DECODER.decode(payload):
-            case _Start(vendor=vendor):
-                answer = _fork_worker(control, socket.socket(fileno=fds[0]), by_vendor[vendor])
-                children.add(answer)
-            case _Kill(pid=pid) if pid in children:
-                os.kill(pid, signal.SIGKILL)
-            case _Status(pid=pid):
-                answer = _status(pid)
-                if answer is not None:
-                    children.discard(pid)
-        control.sendall(msgspec.msgpack.encode(answer))
+    with contextlib.suppress(ConnectionError):  # the agent went before it read an answer
+        while True:
+            payload, fds, _, _ = socket.recv_fds(control, MESSAGE_BYTES_MAX, 1)
+            if not payload:
+                break
+            answer: int | None = None
+            match _REQUEST_DECODER.decode(payload):
+                case _Start(vendor=vendor):
+                    answer = _fork_worker(control, socket.socket(fileno=fds[0]), by_vendor[vendor])
+                    children.add(answer)
+                case _Kill(pid=pid) if pid in children:
+                    os.kill(pid, signal.SIGKILL)
+                case _Status(pid=pid):
+                    answer = _status(pid)
+                    if answer is not None:
+                        children.discard(pid)
+            control.sendall(msgspec.msgpack.encode(answer))
     _linger(children)
 
 

@@ -42,8 +42,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     peer: DeviceName
     type: LinkType
-    lanes: SmallCount  # physical links that are up between the two
-    bandwidth_gbytes_s: Rate  # both directions together, over all lanes
+    lanes: SmallCount  # physical links that are up between the two; of "pcie": its lanes
+    bandwidth_gbytes_s: Rate  # both directions together, over all lanes; 0: unknown
     latency_ns: Count = 0  # one way, as the platform states it; 0: it does not
 
 
@@ -182,7 +182,8 @@ class Quota(Event, frozen=True, kw_only=True):
     """What one container uses of one card, as the interceptor told the agent.
 
     Of processes that no interceptor holds to a quota the driver tells: `enforced` is false then,
-    `container` empty where nobody can say which it is, and a fact without processes is the end.
+    `container` empty where nobody can say which it is, and a fact without processes is the end. It
+    is false as well while a Pod's processes account for a card in two ledgers at once.
     """
 
     pod_uid: PodName

@@ -9,7 +9,7 @@ from hcs_bus.errors import BusError, ConflictError, TransientError
 from hcs_bus.jetstream_connection import Connection, wrapped_errors
 from hcs_bus.jetstream_follower import JetStreamFollower
 from hcs_bus.jetstream_publisher import WindowedPublisher, results
-from hcs_bus.jetstream_streams import ensure_streams
+from hcs_bus.jetstream_streams import FACTS_BYTES_MAX, ensure_streams
 from hcs_bus.names import StreamSeq
 from hcs_bus.port import PublishAck, PublishRefused, PublishResult, StreamState
 
@@ -23,14 +23,18 @@ class JetStreamBus:
         self._connection = connection
         self._publisher = WindowedPublisher(connection)
 
-    async def ensure_streams(self, *, replicas: int = 1) -> None:
-        """Create the streams, or bring their configuration up to date.
+    async def ensure_streams(
+        self, *, replicas: int = 1, facts_bytes_max: int = FACTS_BYTES_MAX
+    ) -> None:
+        """Create the streams, or bring their configuration up to date; no limit is lowered.
 
         Raises:
             ConfigError: the server can never have them so.
             TransientError: the server did not answer, JetStream is off, or has no room now.
         """
-        await ensure_streams(self._connection.context, replicas=replicas)
+        await ensure_streams(
+            self._connection.context, replicas=replicas, facts_bytes_max=facts_bytes_max
+        )
 
     async def publish_many(self, messages: Sequence[Message]) -> list[PublishResult]:
         """Publish with a bounded number of acknowledgements in flight; see the port."""

@@ -17,7 +17,9 @@ from hcs_bus.jetstream_connection import wrapped_errors
 from hcs_bus.subjects import DECISIONS_STREAM, DECISIONS_SUBJECTS, FACTS_STREAM, FACTS_SUBJECTS
 
 DUPLICATES_WINDOW_S = 120.0  # the server forgets ids after this; the fold's own check does not
-STREAM_BYTES_MAX = 2 * 1024**3  # the oldest facts go first; a projector that missed any stops
+# The oldest facts go first, and a projector that missed any stops. A node of 8 cards says 350 bytes
+# a second (samples and heartbeats, every 10 s): this is 100 minutes of 1,000 nodes, 10 of 10,000.
+FACTS_BYTES_MAX = 2 * 1024**3
 DECISIONS_BYTES_MAX = 256 * 1024**2
 UNLIMITED = -1
 
@@ -27,7 +29,7 @@ NAME_IN_USE = 10058  # err_code: the stream is there, with another configuration
 CONFIG_ERRORS = {10052, 10065, 10074}
 
 
-def stream_configs(replicas: int) -> list[StreamConfig]:
+def stream_configs(replicas: int, facts_bytes_max: int) -> list[StreamConfig]:
     """Return what a new stream gets."""
 
     def config(name: str, subjects: str, bytes_max: int) -> StreamConfig:
@@ -43,19 +45,19 @@ def stream_configs(replicas: int) -> list[StreamConfig]:
         )
 
     return [
-        config(FACTS_STREAM, FACTS_SUBJECTS, STREAM_BYTES_MAX),
+        config(FACTS_STREAM, FACTS_SUBJECTS, facts_bytes_max),
         config(DECISIONS_STREAM, DECISIONS_SUBJECTS, DECISIONS_BYTES_MAX),
     ]
 
 
-async def ensure_streams(context: JetStreamContext, *, replicas: int) -> None:
-    """Create the streams, or bring those that exist up to date.
+async def ensure_streams(context: JetStreamContext, *, replicas: int, facts_bytes_max: int) -> None:
+    """Create the streams, or bring those that exist up to date; the larger limit stays.
 
     Raises:
         ConfigError: the server can never have them so.
         TransientError: the server did not answer, JetStream is off, or has no room now.
     """
-    for wanted in stream_configs(replicas):
+    for wanted in stream_configs(replicas, facts_bytes_max):
         with wrapped_errors():
             try:
                 await _ensure(context, wanted)

@@ -44,7 +44,7 @@ class LinkType(enum.StrEnum):
     XGMI = "xgmi"
     MLU_LINK = "mlu_link"
     MTLINK = "mtlink"
-    PCIE = "pcie"
+    PCIE = "pcie"  # the way of cards that no fabric connects
 
 
 NANOSECONDS_PER_SECOND = 1_000_000_000

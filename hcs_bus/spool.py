@@ -79,11 +79,12 @@ class Spool:
         self._set_room_aside(reserved_bytes)
         self._incarnation = self._load_incarnation()
         self._length: int = self._scalar("SELECT count(*) FROM entry")
+        self._dropped: int = self._scalar("SELECT dropped FROM identity")
 
     @property
     def dropped(self) -> int:
         """Events given up because the spool was full, since it was made."""
-        return self._scalar("SELECT dropped FROM identity")
+        return self._dropped
 
     def __len__(self) -> int:
         return self._length
@@ -179,6 +180,7 @@ class Spool:
                 return False
             database.execute("UPDATE identity SET dropped = dropped + 1")
         self._length -= 1
+        self._dropped += 1
         return True
 
     @contextlib.contextmanager

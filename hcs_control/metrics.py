@@ -45,6 +45,11 @@ class ProjectorMetrics:
             "Ticks that the bus did not acknowledge: it is away, or full",
             registry=registry,
         )
+        self.clock_steps = Counter(
+            "hcs_projector_clock_steps",
+            "Times that this machine's clock was set, by more than a second",
+            registry=registry,
+        )
         self.position = Gauge(
             "hcs_projector_position", "Position in HCS_FACTS that is committed", registry=registry
         )

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import structlog
 
+from hcs_bus.clock_steps import ClockSteps
 from hcs_bus.envelope import (
     KIND_OF_DECISION,
     Envelope,
@@ -170,12 +171,15 @@ class Projector:
         policy: Policy,
         metrics: ProjectorMetrics,
         clock_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._store = store
         self._bus = bus
         self._policy = policy
         self._metrics = metrics
         self._clock_ns = clock_ns
+        self._monotonic_ns = monotonic_ns
+        self._clock_steps = ClockSteps()
         self.outbox = Outbox(store, bus, metrics)
         self.position = StreamSeq(0)
         self.caught_up = False
@@ -309,6 +313,7 @@ class Projector:
         while True:
             await asyncio.sleep(TICK_INTERVAL_S)
             at_ns = self._clock_ns()
+            self._note_clock(at_ns)
             # Two projectors tick under the same id within one second; the server keeps one.
             event_id = f"tick/{at_ns // 1_000_000_000}"
             tick = encode_fact(
@@ -317,3 +322,10 @@ class Projector:
             [result] = await self._bus.publish_many([tick])
             if not isinstance(result, PublishAck):
                 self._metrics.ticks_unpublished.inc()
+
+    def _note_clock(self, at_ns: int) -> None:
+        """Say so if the clock was set since the last tick: releases count from tick to tick."""
+        step_s = self._clock_steps.step_s(wall_ns=at_ns, monotonic_ns=self._monotonic_ns())
+        if step_s is not None:
+            self._metrics.clock_steps.inc()
+            LOG.warning("clock_stepped", step_s=step_s)

@@ -1,4 +1,4 @@
-"""The whole projection at one position, in a file: what to go on from when the log was cut.
+"""The whole projection at one position, in a file: for tables that are lost behind a cut log.
 
 The facts behind a snapshot's position are not needed any more: restored into an empty database,
 the projector goes on behind that position, and a replay may start there as well. The file is gzip

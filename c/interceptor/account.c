@@ -18,23 +18,30 @@ static struct hcs_ledger *ledger; /* set last, with release; NULL: not joined, o
 static unsigned slot;
 static bool useless; /* no ledger or no slot: do not try again */
 
-static __thread unsigned depth __attribute__((tls_model("initial-exec")));
+/* Whether this thread is in a hooked call, and has missed a function of the vendor's there. */
+enum { OUTSIDE = 0, INSIDE = 1, MISSED = 2 };
+static __thread unsigned where __attribute__((tls_model("initial-exec")));
+
+static bool blind; /* somebody had to take memory without knowing of which card */
 
 bool hcs_enter(void) {
-    if (depth > 0) {
+    if (where != OUTSIDE) {
         return false;
     }
-    depth = 1;
+    where = INSIDE;
     return true;
 }
 
-void hcs_leave(void) { depth = 0; }
+void hcs_leave(void) { where = OUTSIDE; }
+
+void hcs_missed(void) { where |= where != OUTSIDE ? MISSED : OUTSIDE; }
 
 /* The child has an account of its own. The parent's mapping stays: the parent's other threads may
  * have been anywhere. */
 static void after_fork_in_child(void) {
     ledger = NULL;
-    depth = 0;
+    where = OUTSIDE;
+    blind = false;
     pthread_mutex_init(&mutex, NULL);
     hcs_blocks_forget();
     hcs_handles_forget();
@@ -87,8 +94,19 @@ static struct hcs_ledger *ledger_of(int card) {
     return own != NULL && (unsigned)card < own->device_count ? own : NULL;
 }
 
+/* What this process takes from now on goes past its account: let nobody think otherwise. */
+static void note_blindness(void) {
+    if (hcs_config()->enforced && !__atomic_exchange_n(&blind, true, __ATOMIC_RELAXED)) {
+        hcs_debug("no_enforcement", "the runtime lacks a function that tells the card in use");
+        hcs_report_cease();
+    }
+}
+
 /* The first time, without an account of the card, or when it does not fit at first sight. */
 static HCS_SELDOM hcs_charge reserve_after_all(int card, unsigned context, uint64_t bytes) {
+    if (card < 0 && (where & MISSED) != 0) {
+        note_blindness(); /* before a first call says hello */
+    }
     struct hcs_ledger *own = ledger_of(card);
     if (own == NULL) {
         return HCS_UNENFORCED;

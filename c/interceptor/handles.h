@@ -18,18 +18,21 @@ void hcs_handle_retained(uint64_t handle);
 void hcs_handle_mapped(uint64_t handle, uint64_t address, size_t bytes);
 
 /* Drop the creator's or a retained reference before the call that does so: the charge, if it was
- * the last one. */
+ * the last one. And take it back: the call failed. */
 hcs_charge hcs_handle_release(uint64_t handle);
+void hcs_handle_not_released(uint64_t handle, hcs_charge charge);
 
-/* What an unmap frees, by card. */
+/* The mappings that make up exactly a range; none of ours: 0 bytes. */
 struct hcs_unmapped {
-    uint64_t bytes[HCS_WIRE_DEVICES_MAX];
+    uint64_t address, bytes;
 };
 
-/* Drop the references of the mappings that make up exactly this range (`bytes` 0: of the one that
- * begins there) before the call that unmaps it, and give their charges back after it. */
+/* Before the call that unmaps a range (`bytes` 0: the mapping that begins there) its mappings are
+ * put aside, as their addresses may soon be somebody else's. After it their references are dropped
+ * and charges given back; or, if it failed, they are mappings again. */
 struct hcs_unmapped hcs_handle_unmap(uint64_t address, size_t bytes);
 void hcs_handle_give_back(const struct hcs_unmapped *unmapped);
+void hcs_handle_not_unmapped(const struct hcs_unmapped *unmapped);
 
 /* Forget everything, after a fork in the child. */
 void hcs_handles_forget(void);

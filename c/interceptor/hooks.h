@@ -131,15 +131,31 @@
               (address, bytes, offset, handle, flags),                                            \
               hcs_handle_mapped(HCS_KEY(handle), HCS_KEY(address), bytes))
 #define HCS_UNMAPS(FUNCTION, POINTER)                                                             \
-    HCS_AROUND(FUNCTION, (POINTER address, size_t bytes), (address, bytes),                       \
-               struct hcs_unmapped unmapped = hcs_handle_unmap(HCS_KEY(address), bytes),          \
-               hcs_handle_give_back(&unmapped))
+    HCS_UNMAPS_RANGE(FUNCTION, (POINTER address, size_t bytes), (address, bytes), bytes)
+/* BYTES 0: the one mapping that begins there. */
+#define HCS_UNMAPS_RANGE(FUNCTION, PARAMETERS, ARGUMENTS, BYTES)                                  \
+    HCS_HOOKED(FUNCTION, PARAMETERS, ARGUMENTS,                                                   \
+        struct hcs_unmapped unmapped = hcs_handle_unmap(HCS_KEY(address), BYTES);                 \
+        int result = real ARGUMENTS;                                                              \
+        if (result == 0) {                                                                        \
+            hcs_handle_give_back(&unmapped);                                                      \
+        } else {                                                                                  \
+            hcs_handle_not_unmapped(&unmapped);                                                   \
+        }                                                                                         \
+    )
 #define HCS_RETAINS(FUNCTION)                                                                     \
     HCS_AFTER(FUNCTION, (HANDLE * handle, void *address), (handle, address),                      \
               hcs_handle_retained(HCS_KEY(*handle)))
 #define HCS_RELEASES(FUNCTION)                                                                    \
-    HCS_FREE(FUNCTION, (HANDLE handle), (handle), hcs_handle_release(HCS_KEY(handle)),            \
-             HCS_KEY(handle))
+    HCS_HOOKED(FUNCTION, (HANDLE handle), (handle),                                               \
+        hcs_charge charge = hcs_handle_release(HCS_KEY(handle));                                  \
+        int result = real(handle);                                                                \
+        if (result == 0) {                                                                        \
+            hcs_settle(charge, 0);                                                                \
+        } else {                                                                                  \
+            hcs_handle_not_released(HCS_KEY(handle), charge);                                     \
+        }                                                                                         \
+    )
 
 /* What is really handed out is a multiple of something; a size beyond all limits stays one. */
 static inline uint64_t hcs_round_up(uint64_t bytes, uint64_t multiple) {

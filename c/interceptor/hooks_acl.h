@@ -12,7 +12,10 @@ extern const struct hcs_library hcs_acl_library, hcs_acl_runtime_library;
 #define OUT_OF_MEMORY ACL_ERROR_RT_MEMORY_ALLOCATION
 #define NOT_THERE ACL_ERROR_UNINITIALIZE
 
-/* The current card's position in HCS_DEVICES, as the lower layer has it; -1: it has no quota. */
+/* A card's position in HCS_DEVICES, by its number; -1: it has no quota. */
+int hcs_acl_card(int device);
+
+/* The current card's, as the lower layer has it. */
 int hcs_acl_runtime_card(void);
 
 #endif

@@ -38,6 +38,18 @@ HCS_AFTER(cnrtMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes
           hcs_pools_synchronized();
           hcs_show_quota(hcs_cnrt_card(), free_bytes, total_bytes));
 
+enum { AVAILABLE_MEMORY = 0x312, TOTAL_MEMORY = 0x405 }; /* attributes, in MiB */
+
+static void show_attribute(int *value, int attribute, int device) {
+    if (attribute == AVAILABLE_MEMORY || attribute == TOTAL_MEMORY) {
+        uint64_t bytes = (uint64_t)*value << 20;
+        hcs_show_quota(hcs_cards_position(&hcs_cnrt_cards, device), NULL, &bytes);
+        *value = (int)(bytes >> 20);
+    }
+}
+HCS_AFTER(cnrtDeviceGetAttribute, (int *value, int attribute, int device),
+          (value, attribute, device), show_attribute(value, attribute, device));
+
 /* The events go before the card does. */
 static int reset_card(int card) {
     hcs_share_ended((unsigned)card + 1);
@@ -82,6 +94,26 @@ NODE_ALLOCATION(cnMallocFrameBuffer);
 HCS_AFTER(cnMemGetInfo, (uint64_t *free_bytes, uint64_t *total_bytes), (free_bytes, total_bytes),
           hcs_pools_synchronized();
           hcs_show_quota(hcs_cndrv_card(), free_bytes, total_bytes));
+HCS_AFTER(cnMemGetNodeInfo, (uint64_t *free_bytes, uint64_t *total_bytes, int node),
+          (free_bytes, total_bytes, node), hcs_pools_synchronized();
+          hcs_show_quota(hcs_cndrv_card(), free_bytes, total_bytes));
+
+/* Several blocks become one, at an address of its own or at that of one of them. */
+static void merged_to(uint64_t address, unsigned count, const uint64_t *addresses) {
+    uint64_t bytes = 0;
+    hcs_charge charge = HCS_UNENFORCED;
+    for (unsigned i = 0; i < count; i++) {
+        hcs_charge of_one = hcs_take(addresses[i]);
+        charge = of_one != HCS_UNENFORCED ? of_one : charge;
+        bytes += of_one != HCS_UNENFORCED ? hcs_block_bytes(of_one) : 0;
+    }
+    if (charge != HCS_UNENFORCED) {
+        hcs_remember(hcs_block_of(bytes, hcs_block_device(charge), hcs_block_context(charge)),
+                     address);
+    }
+}
+HCS_AFTER(cnMemMerge, (uint64_t *merged, unsigned count, const uint64_t *addresses),
+          (merged, count, addresses), merged_to(*merged, count, addresses));
 HCS_AFTER(cnDeviceTotalMem, (uint64_t *bytes, uint64_t device), (bytes, device),
           hcs_show_quota(hcs_cards_position(&hcs_cnrt_cards, (int)device), NULL, bytes));
 HCS_AROUND(cnSharedContextReset, (uint64_t device), (device),

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arrays.h"
 #include "config.h"
 #include "hooks_cuda.h"
 #include "pools.h"
@@ -158,71 +159,16 @@ HCS_ALLOCATION(cuMemAllocPitch_v2,
                (pointer, pitch, width, height, element), in_rows(width, height), *pointer);
 HCS_POOL_FREE(cuMemFree_v2, (uint64_t pointer), (pointer), pointer);
 
-struct array_descriptor { /* CUDA_ARRAY_DESCRIPTOR */
-    size_t width, height;
-    unsigned format, channels;
-};
-struct array3d_descriptor { /* CUDA_ARRAY3D_DESCRIPTOR */
-    size_t width, height, depth;
-    unsigned format, channels, flags;
-};
-
-/* Of one channel, for the formats that have channels; the packed ones take a byte or two a texel,
- * and count as one byte: too little by at most that, for what only graphics programs use. */
-static uint64_t format_bytes(unsigned format) {
-    switch (format) {
-    case 0x02: case 0x09: case 0x10: /* 16 bits: unsigned, signed, half */
-        return 2;
-    case 0x03: case 0x0a: case 0x20: /* 32 bits: unsigned, signed, float */
-        return 4;
-    default:
-        return 1;
-    }
-}
-
-static uint64_t array_bytes(const struct array3d_descriptor *array) {
-    uint64_t texels = hcs_product(array->width, array->height > 0 ? array->height : 1);
-    texels = hcs_product(texels, array->depth > 0 ? array->depth : 1);
-    return hcs_product(texels, array->channels * format_bytes(array->format));
-}
-
-/* Each level has half the extent of the one before, in every direction. */
-static uint64_t mipmap_bytes(const struct array3d_descriptor *array, unsigned levels) {
-    struct array3d_descriptor level = *array;
-    uint64_t bytes = 0;
-    for (; levels > 0 && bytes < HCS_LEDGER_BYTES_MAX; levels--) {
-        uint64_t of_level = array_bytes(&level);
-        bytes = of_level < HCS_LEDGER_BYTES_MAX ? bytes + of_level : UINT64_MAX;
-        level.width = level.width > 1 ? level.width / 2 : level.width;
-        level.height = level.height > 1 ? level.height / 2 : level.height;
-        level.depth = level.depth > 1 ? level.depth / 2 : level.depth;
-    }
-    return bytes;
-}
-
-/* Without a descriptor there is nothing to charge, and the driver will say so. */
-static hcs_charge for_array(const struct array_descriptor *array) {
-    struct array3d_descriptor flat = {0};
-    if (array != NULL) {
-        flat = (struct array3d_descriptor){array->width,  array->height,   0,
-                                           array->format, array->channels, 0};
-    }
-    return in_context(array_bytes(&flat));
-}
-static hcs_charge for_array3d(const struct array3d_descriptor *array) {
-    return in_context(array != NULL ? array_bytes(array) : 0);
-}
-static hcs_charge for_mipmap(const struct array3d_descriptor *array, unsigned levels) {
-    return in_context(array != NULL ? mipmap_bytes(array, levels) : 0);
-}
-
-HCS_ALLOCATION(cuArrayCreate_v2, (void **array, const struct array_descriptor *descriptor),
-               (array, descriptor), for_array(descriptor), HCS_KEY(*array));
-HCS_ALLOCATION(cuArray3DCreate_v2, (void **array, const struct array3d_descriptor *descriptor),
-               (array, descriptor), for_array3d(descriptor), HCS_KEY(*array));
+HCS_ALLOCATION(cuArrayCreate_v2, (void **array, const struct hcs_array_descriptor *descriptor),
+               (array, descriptor), in_context(hcs_array2d_bytes(descriptor)), HCS_KEY(*array));
+HCS_ALLOCATION(cuArray3DCreate_v2,
+               (void **array, const struct hcs_array3d_descriptor *descriptor),
+               (array, descriptor), in_context(hcs_array3d_bytes(descriptor, 1)),
+               HCS_KEY(*array));
 HCS_ALLOCATION(cuMipmappedArrayCreate,
-               (void **array, const struct array3d_descriptor *descriptor, unsigned levels),
-               (array, descriptor, levels), for_mipmap(descriptor, levels), HCS_KEY(*array));
+               (void **array, const struct hcs_array3d_descriptor *descriptor, unsigned levels),
+               (array, descriptor, levels), in_context(hcs_array3d_bytes(descriptor, levels)),
+               HCS_KEY(*array));
 HCS_FREE(cuArrayDestroy, (void *array), (array), hcs_take(HCS_KEY(array)), HCS_KEY(array));
 HCS_FREE(cuMipmappedArrayDestroy, (void *array), (array), hcs_take(HCS_KEY(array)),
          HCS_KEY(array));

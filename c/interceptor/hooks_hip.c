@@ -1,5 +1,6 @@
 /* HIP, AMD's and Hygon's: frameworks link with it, and it goes to the hardware by itself. Pools and
  * graphs are in hooks_hip_pools.c, launches in hooks_hip_work.c. */
+#include "arrays.h"
 #include "hooks_hip.h"
 #include "pools.h"
 
@@ -52,10 +53,7 @@ struct pitched_pointer { /* hipPitchedPtr */
     void *pointer;
     size_t pitch, width, height;
 };
-struct extent { /* hipExtent */
-    size_t width, height, depth;
-};
-HCS_ALLOCATION(hipMalloc3D, (struct pitched_pointer * pitched, struct extent extent),
+HCS_ALLOCATION(hipMalloc3D, (struct pitched_pointer * pitched, struct hcs_array_extent extent),
                (pitched, extent), in_rows(extent.width, extent.height, extent.depth),
                HCS_KEY(pitched->pointer));
 
@@ -63,25 +61,43 @@ struct channels { /* hipChannelFormatDesc */
     int x, y, z, w, kind; /* bits */
 };
 
-static hcs_charge for_array(const struct channels *channels, size_t width, size_t height,
-                                   size_t depth) {
+static hcs_charge for_array(const struct channels *channels, struct hcs_array_extent extent,
+                            unsigned levels) {
     int bits = channels != NULL ? channels->x + channels->y + channels->z + channels->w : 0;
-    uint64_t texels = hcs_product(width, height > 0 ? height : 1);
-    texels = hcs_product(texels, depth > 0 ? depth : 1);
-    return paged(hcs_product(texels, bits > 0 ? (uint64_t)bits / 8 : 0));
+    return paged(hcs_array_bytes(extent, bits > 0 ? (uint64_t)bits / 8 : 0, levels));
 }
 
+/* Arrays as the runtime describes them, and as the driver does. */
 HCS_ALLOCATION(hipMallocArray,
                (void **array, const struct channels *channels, size_t width, size_t height,
                 unsigned flags),
-               (array, channels, width, height, flags), for_array(channels, width, height, 1),
+               (array, channels, width, height, flags),
+               for_array(channels, (struct hcs_array_extent){width, height, 0}, 1),
                HCS_KEY(*array));
 HCS_ALLOCATION(hipMalloc3DArray,
-               (void **array, const struct channels *channels, struct extent extent,
+               (void **array, const struct channels *channels, struct hcs_array_extent extent,
                 unsigned flags),
-               (array, channels, extent, flags),
-               for_array(channels, extent.width, extent.height, extent.depth), HCS_KEY(*array));
-HCS_FREE(hipFreeArray, (void *array), (array), hcs_take(HCS_KEY(array)), HCS_KEY(array));
+               (array, channels, extent, flags), for_array(channels, extent, 1),
+               HCS_KEY(*array));
+HCS_ALLOCATION(hipMallocMipmappedArray,
+               (void **array, const struct channels *channels, struct hcs_array_extent extent,
+                unsigned levels, unsigned flags),
+               (array, channels, extent, levels, flags), for_array(channels, extent, levels),
+               HCS_KEY(*array));
+HCS_ALLOCATION(hipArrayCreate, (void **array, const struct hcs_array_descriptor *descriptor),
+               (array, descriptor), paged(hcs_array2d_bytes(descriptor)), HCS_KEY(*array));
+HCS_ALLOCATION(hipArray3DCreate, (void **array, const struct hcs_array3d_descriptor *descriptor),
+               (array, descriptor), paged(hcs_array3d_bytes(descriptor, 1)), HCS_KEY(*array));
+HCS_ALLOCATION(hipMipmappedArrayCreate,
+               (void **array, const struct hcs_array3d_descriptor *descriptor, unsigned levels),
+               (array, descriptor, levels), paged(hcs_array3d_bytes(descriptor, levels)),
+               HCS_KEY(*array));
+#define ENDS_ARRAY(FUNCTION)                                                                      \
+    HCS_FREE(FUNCTION, (void *array), (array), hcs_take(HCS_KEY(array)), HCS_KEY(array))
+ENDS_ARRAY(hipFreeArray);
+ENDS_ARRAY(hipFreeMipmappedArray);
+ENDS_ARRAY(hipArrayDestroy);
+ENDS_ARRAY(hipMipmappedArrayDestroy);
 
 struct memory_location { /* the part of hipMemAllocationProp that says where */
     int allocation_type, handle_types;
@@ -122,8 +138,25 @@ HCS_AFTER(hipMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes,
 HCS_AFTER(hipDeviceTotalMem, (size_t *bytes, int device), (bytes, device),
           hcs_show_quota(hcs_cards_position(&hcs_hip_cards, device), NULL, bytes));
 
-/* The runtime's own lookup, which knows functions by the names they are exported under. */
-HCS_AFTER(hipGetProcAddress,
-          (const char *symbol, void **function, int version, uint64_t flags, int *status),
-          (symbol, function, version, flags, status),
-          *function = hcs_hook_instead(&hcs_hip_library, symbol, *function));
+
+/* hipDeviceProp_t: where it says how much memory the card has. The plain name is the old form, for
+ * programs older than ROCm 6; newer headers make R0600 of it. */
+#define TOTAL_BYTES_AT_R0000 256
+#define TOTAL_BYTES_AT_R0600 288
+#define SHOWS_PROPERTIES(FUNCTION, TOTAL_BYTES_AT)                                                \
+    HCS_AFTER(FUNCTION, (char *properties, int device), (properties, device),                     \
+              hcs_show_quota(hcs_cards_position(&hcs_hip_cards, device), NULL,                    \
+                             (uint64_t *)(void *)(properties + (TOTAL_BYTES_AT))))
+SHOWS_PROPERTIES(hipGetDeviceProperties, TOTAL_BYTES_AT_R0000);
+SHOWS_PROPERTIES(hipGetDevicePropertiesR0000, TOTAL_BYTES_AT_R0000);
+SHOWS_PROPERTIES(hipGetDevicePropertiesR0600, TOTAL_BYTES_AT_R0600);
+
+/* The runtime's own lookup. Which form it finds depends on version and flags, and on how old it is;
+ * but what it finds is always what is exported. */
+#define LOOKS_UP(FUNCTION)                                                                        \
+    HCS_AFTER(FUNCTION,                                                                           \
+              (const char *symbol, void **function, int version, uint64_t flags, int *status),    \
+              (symbol, function, version, flags, status),                                         \
+              *function = hcs_hook_of(&hcs_hip_library, *function))
+LOOKS_UP(hipGetProcAddress);
+LOOKS_UP(hipGetProcAddress_spt);

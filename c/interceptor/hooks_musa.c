@@ -43,6 +43,16 @@ HCS_ALLOCATION(musaMallocManaged, (void **pointer, size_t bytes, unsigned flags)
                (pointer, bytes, flags), on_runtime_card(bytes), HCS_KEY(*pointer));
 HCS_ALLOCATION(musaMallocPitch, (void **pointer, size_t *pitch, size_t width, size_t height),
                (pointer, pitch, width, height), in_rows(width, height), HCS_KEY(*pointer));
+struct pitched { /* musaPitchedPtr */
+    void *pointer;
+    size_t pitch, width, height;
+};
+struct extent { /* musaExtent */
+    size_t width, height, depth;
+};
+HCS_ALLOCATION(musaMalloc3D, (struct pitched * pitched, struct extent extent), (pitched, extent),
+               in_rows(extent.width, hcs_product(extent.height, extent.depth)),
+               HCS_KEY(pitched->pointer));
 HCS_AFTER(musaMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
           hcs_pools_synchronized();
           hcs_show_quota(hcs_musart_card(), free_bytes, total_bytes));
@@ -123,8 +133,51 @@ HCS_CALLED(muCtxGetDevice);
 
 int hcs_musa_card(void) { return card_of(hcs_real(&find_muCtxGetDevice)); }
 
+HCS_CALLED(muCtxGetCurrent);
+HCS_CALLED(muDevicePrimaryCtxGetState);
+
+/* A card's primary context takes its memory with it, if it was seen to be retained; what is in any
+ * other context stays charged until it is freed or the card is reset. */
+static void *primary[HCS_CARDS_MAX]; /* by device */
+
+static void remember_primary(int device, void *context) {
+    if (device >= 0 && device < HCS_CARDS_MAX) {
+        __atomic_store_n(&primary[device], context, __ATOMIC_RELAXED);
+    }
+}
+
+/* Its number: 1 + the device's. */
+static unsigned context_on(int device) {
+    int (*get_current)(void **) = hcs_real(&find_muCtxGetCurrent);
+    void *context = NULL;
+    bool known = device >= 0 && device < HCS_CARDS_MAX && get_current != NULL &&
+                 get_current(&context) == 0 && context != NULL &&
+                 context == __atomic_load_n(&primary[device], __ATOMIC_RELAXED);
+    return known ? (unsigned)device + 1 : 0;
+}
+
+static void primary_released(int device) {
+    int (*get_state)(int, unsigned *, int *) = hcs_real(&find_muDevicePrimaryCtxGetState);
+    int card = hcs_cards_position(&cards, device), active = 1;
+    unsigned flags;
+    if (get_state != NULL && get_state(device, &flags, &active) == 0 && !active) {
+        hcs_share_ended((unsigned)card + 1);
+        hcs_ended(card, (unsigned)device + 1);
+    }
+}
+
+HCS_AFTER(muDevicePrimaryCtxRetain, (void **context, int device), (context, device),
+          remember_primary(device, *context));
+HCS_AFTER(muDevicePrimaryCtxRelease_v2, (int device), (device), primary_released(device));
+
 static hcs_charge on_driver_card(uint64_t bytes) {
-    return on_card(hcs_musa_card(), hcs_round_up(bytes, GRANULARITY_BYTES));
+    int (*get_device)(int *) = hcs_real(&find_muCtxGetDevice);
+    int device;
+    bool known = get_device != NULL && get_device(&device) == 0;
+    int card = known ? hcs_cards_position(&cards, device) : -1;
+    bytes = hcs_round_up(bytes, GRANULARITY_BYTES);
+    hcs_pools_make_room(card, bytes);
+    return hcs_reserve_in(card, known ? context_on(device) : 0, bytes);
 }
 
 struct memory_location { /* the part of MUmemAllocationProp that says where */
@@ -140,6 +193,11 @@ static hcs_charge at_location(const struct memory_location *location, size_t byt
 
 HCS_ALLOCATION(muMemAlloc_v2, (uint64_t *pointer, size_t bytes), (pointer, bytes),
                on_driver_card(bytes), *pointer);
+HCS_ALLOCATION(muMemAllocPitch_v2,
+               (uint64_t *pointer, size_t *pitch, size_t width, size_t height, unsigned element),
+               (pointer, pitch, width, height, element),
+               on_driver_card(hcs_product(hcs_round_up(width, GRANULARITY_BYTES), height)),
+               *pointer);
 HCS_ALLOCATION(muMemAllocManaged, (uint64_t *pointer, size_t bytes, unsigned flags),
                (pointer, bytes, flags), on_driver_card(bytes), *pointer);
 

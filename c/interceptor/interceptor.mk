@@ -3,10 +3,11 @@ INTERCEPTOR = $(BUILD)/interceptor/libhcs_interceptor.so
 ALL += $(INTERCEPTOR)
 
 INTERCEPTOR_PARTS = account blocks cards config connection debug graphs handles hooks_acl \
-                    hooks_acl_work hooks_cnrt hooks_cnrt_pools hooks_cuda hooks_cuda_lookup \
-                    hooks_cuda_pools hooks_cuda_work hooks_hip hooks_hip_pools hooks_hip_work \
-                    hooks_management hooks_musa hooks_musa_lookup hooks_musa_pools hooks_nvml \
-                    ledger ledger_file lock objects pools process report share symbols table
+                    hooks_acl_pools hooks_acl_work hooks_cnrt hooks_cnrt_pools hooks_cuda \
+                    hooks_cuda_lookup hooks_cuda_pools hooks_cuda_work hooks_hip hooks_hip_pools \
+                    hooks_hip_work hooks_management hooks_musa hooks_musa_lookup \
+                    hooks_musa_pools hooks_nvml ledger ledger_file lock objects pools process \
+                    report share symbols table
 INTERCEPTOR_OBJECTS = $(INTERCEPTOR_PARTS:%=$(BUILD)/interceptor/%.o)
 
 # As one unit: what a hook calls on its way is a few instructions each, in many small functions.

@@ -23,8 +23,8 @@
 #define OPEN_TRIES_AT_ONCE 4 /* later ones after a pause */
 #define PAUSE_NS 1000000
 
-/* What a try comes to, but for a slot. */
-enum { IMPOSSIBLE = HCS_LEDGER_FULL, AGAIN = HCS_LEDGER_CLOSING };
+/* What a try comes to, but for a slot. ABSENT: there is none here, nor can one be made. */
+enum { IMPOSSIBLE = HCS_LEDGER_FULL, AGAIN = HCS_LEDGER_CLOSING, ABSENT = -3 };
 
 /* Who wants to join. */
 struct joiner {
@@ -166,49 +166,53 @@ static int map_and_join(int fd, const char *path, const struct joiner *joiner,
 static int try_path(const char *path, bool may_make, const struct joiner *joiner,
                     struct hcs_ledger **joined) {
     int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && errno != ENOENT) {
+        return IMPOSSIBLE;
+    }
     if (fd < 0) {
-        return errno == ENOENT && may_make && make(path, joiner) ? AGAIN : IMPOSSIBLE;
+        return may_make && make(path, joiner) ? AGAIN : ABSENT;
     }
     int slot = map_and_join(fd, path, joiner, joined);
     close(fd);
     return slot;
 }
 
-static struct hcs_ledger *open_path(const char *path, bool may_make, const struct joiner *joiner,
-                                    unsigned *slot) {
+static int open_path(const char *path, bool may_make, const struct joiner *joiner,
+                     struct hcs_ledger **joined) {
     static const struct timespec pause = {0, PAUSE_NS};
-    struct hcs_ledger *joined = NULL;
     int result = AGAIN;
     for (unsigned tries = 0; result == AGAIN && tries < OPEN_TRIES_MAX; tries++) {
         if (tries >= OPEN_TRIES_AT_ONCE) {
             nanosleep(&pause, NULL);
         }
-        result = try_path(path, may_make, joiner, &joined);
+        result = try_path(path, may_make, joiner, joined);
     }
-    *slot = (unsigned)result;
-    return joined;
+    return result;
 }
 
-/* One that is there already comes first: two processes must not use two. */
-static struct hcs_ledger *open_default(const struct joiner *joiner, unsigned *slot) {
+/* One that is there already comes first, also where it is of no use to us, being another user's or
+ * full: two processes must not use two. */
+static int open_default(const struct joiner *joiner, struct hcs_ledger **joined) {
     static const char *const directories[] = {"/dev/shm", "/tmp", "/dev/shm", "/tmp"};
-    struct hcs_ledger *ledger = NULL;
+    int result = ABSENT;
     char name[HCS_PATH_BYTES], path[PATH_BYTES];
     default_name(joiner->config, name, sizeof name);
-    for (unsigned i = 0; ledger == NULL && i < 4; i++) {
+    for (unsigned i = 0; result == ABSENT && i < 4; i++) {
         snprintf(path, sizeof path, "%s/%s", directories[i], name);
-        ledger = open_path(path, i >= 2, joiner, slot);
+        result = open_path(path, i >= 2, joiner, joined);
     }
-    return ledger;
+    return result;
 }
 
 struct hcs_ledger *hcs_ledger_open(const struct hcs_config *config, uint64_t now_ns,
                                    unsigned *slot) {
     int saved_errno = errno;
     struct joiner joiner = {config, hcs_process_self(), hcs_process_pid_namespace(), now_ns};
-    struct hcs_ledger *ledger = *config->ledger_path != '\0'
-                                    ? open_path(config->ledger_path, true, &joiner, slot)
-                                    : open_default(&joiner, slot);
+    struct hcs_ledger *ledger = NULL;
+    int result = *config->ledger_path != '\0'
+                     ? open_path(config->ledger_path, true, &joiner, &ledger)
+                     : open_default(&joiner, &ledger);
+    *slot = (unsigned)result;
     if (ledger == NULL) {
         hcs_debug("no_enforcement", "no ledger, or no slot: see HCS_LEDGER, /dev/shm and /tmp");
     }

@@ -5,6 +5,10 @@
  * pid namespace in the name makes the restarted container begin a new ledger. Mode 0600.
  * Never touched: a file that is not ours, a symbolic link, one that holds anything but a ledger.
  *
+ * The ledger is its first user's: who may write it decides what the others may have. A process of
+ * another user finds it and is left without; a second one elsewhere would be a second quota. Such
+ * a process is not enforced and does not greet the agent, who hears of it from the driver.
+ *
  * No locks: of many processes that start at once each finds the ledger and takes a slot, or finds
  * none, makes one in a file that has no name, and then gives it the name, unless another process
  * was faster: then it joins that one's. So whoever finds a ledger finds a whole one, and who is

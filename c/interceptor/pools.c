@@ -243,13 +243,26 @@ void hcs_pool_ended(uint64_t ending) {
 
 static bool is_of(uint64_t owner, void *pool) { return &pools[owner - 1] == pool; }
 
+/* With the lock held. */
+static void forget_with_blocks(struct hcs_pool *pool) {
+    hcs_table_sweep(&owners, is_of, pool);
+    charge(pool, 0);
+    *pool = (struct hcs_pool){.place = {NULL, 0, 0}};
+}
+
+void hcs_pool_ended_with_blocks(uint64_t ending) {
+    if (ending != 0) {
+        hcs_lock(&lock);
+        forget_with_blocks(&pools[ending - 1]);
+        hcs_unlock(&lock);
+    }
+}
+
 void hcs_pools_ended(int card) {
     hcs_lock(&lock);
     for (unsigned i = 0; i < pools_used; i++) {
         if (pools[i].place.kind != NULL && pools[i].place.card == card) {
-            hcs_table_sweep(&owners, is_of, &pools[i]);
-            charge(&pools[i], 0);
-            pools[i] = (struct hcs_pool){.place = {NULL, 0, 0}};
+            forget_with_blocks(&pools[i]);
         }
     }
     hcs_unlock(&lock);

@@ -57,6 +57,9 @@ void hcs_pool_freed(uint64_t taken, uint64_t address, bool freed);
 uint64_t hcs_pool_ending(const struct hcs_pool_kind *kind, uint64_t key);
 void hcs_pool_ended(uint64_t ending);
 
+/* The same, where it takes what is still allocated from it with it. */
+void hcs_pool_ended_with_blocks(uint64_t ending);
+
 /* All pools of a card ended. */
 void hcs_pools_ended(int card);
 

@@ -31,6 +31,7 @@ static uint32_t lost;
 static uint32_t opened; /* connections */
 static bool started;
 static bool changed;
+static bool ceased;
 
 struct hcs_report_launches hcs_report_launches;
 __thread unsigned hcs_report_launches_now;
@@ -41,8 +42,9 @@ static uint64_t launches(void) {
 
 static bool wanted(void) {
     const struct hcs_config *config = hcs_config();
-    return config->enforced && config->devices_named && *config->socket_path != '\0' &&
-           *config->pod_uid != '\0' && *config->container != '\0';
+    return !__atomic_load_n(&ceased, __ATOMIC_ACQUIRE) && config->enforced &&
+           config->devices_named && *config->socket_path != '\0' && *config->pod_uid != '\0' &&
+           *config->container != '\0';
 }
 
 void hcs_report_changed(void) {
@@ -50,6 +52,8 @@ void hcs_report_changed(void) {
         __atomic_store_n(&changed, true, __ATOMIC_RELEASE);
     }
 }
+
+void hcs_report_cease(void) { __atomic_store_n(&ceased, true, __ATOMIC_RELEASE); }
 
 static struct hcs_wire_header header(enum hcs_wire_type type, uint32_t size) {
     return (struct hcs_wire_header){HCS_WIRE_MAGIC, HCS_WIRE_VERSION, (uint16_t)type, size, lost};
@@ -192,11 +196,17 @@ static void wait_for_agent(int fd, int64_t wait_ms) {
     poll(&agent, 1, (int)wait_ms);
 }
 
+static void hang_up(void) {
+    pthread_mutex_lock(&mutex);
+    hcs_connection_close(&connection);
+    pthread_mutex_unlock(&mutex);
+}
+
 static void *report(void *unused) {
     struct pace pace = {.rest = RECONNECT_TICKS};
     int64_t tick_at_ms = 0;
     (void)unused;
-    for (;;) {
+    while (wanted()) {
         unsigned slot;
         struct hcs_ledger *ledger = hcs_account_ledger(&slot);
         int64_t now_ms = monotonic_ms();
@@ -212,6 +222,7 @@ static void *report(void *unused) {
         bool looking = pace.looks > 0 && pace.look_in_ms < wait_ms;
         wait_for_agent(fd, looking ? pace.look_in_ms : wait_ms);
     }
+    hang_up();
     return NULL;
 }
 
@@ -242,6 +253,7 @@ void hcs_report_forget(void) {
     hcs_connection_close(&connection);
     started = false;
     changed = false;
+    ceased = false;
     lost = 0;
     __atomic_store_n(&hcs_report_launches.count, 0, __ATOMIC_RELAXED);
 }

@@ -51,6 +51,10 @@ static inline void hcs_report_launched(bool accepted) {
     }
 }
 
+/* This process is not held to its quota: hang up, and do not greet the agent again. The driver's
+ * list of who is on the card tells it of us. */
+void hcs_report_cease(void);
+
 /* In a forked child: the thread, the connection and the launches are the parent's. */
 void hcs_report_forget(void);
 

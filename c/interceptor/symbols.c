@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "account.h"
 #include "config.h"
 #include "objects.h"
 #include "seldom.h"
@@ -66,13 +67,18 @@ REAL(dlopen)
 void *hcs_resolve(struct hcs_symbol *symbol) {
     int saved_errno = errno;
     void *function = NULL;
+    bool loaded = false;
     const char *const *soname = symbol->library->sonames;
     for (; function == NULL && *soname != NULL; soname++) {
         void *library = real_dlopen()(*soname, RTLD_LAZY | RTLD_NOLOAD);
         if (library != NULL) {
             /* The handle is kept: what we call must not be unloaded under us. */
             function = real_dlsym()(library, symbol->name);
+            loaded = true;
         }
+    }
+    if (loaded && function == NULL) {
+        hcs_missed();
     }
     __atomic_store_n(&symbol->real, function, __ATOMIC_RELEASE);
     errno = saved_errno;
@@ -84,6 +90,17 @@ void *hcs_hook_instead(const struct hcs_library *library, const char *name, void
          function != NULL && known < __stop_hcs_symbols; known++) {
         if ((*known)->library == library && (*known)->hook != NULL &&
             strcmp((*known)->name, name) == 0) {
+            return (*known)->hook;
+        }
+    }
+    return function;
+}
+
+void *hcs_hook_of(const struct hcs_library *library, void *function) {
+    for (struct hcs_symbol *const *known = __start_hcs_symbols;
+         function != NULL && known < __stop_hcs_symbols; known++) {
+        if ((*known)->library == library && (*known)->hook != NULL &&
+            hcs_real(*known) == function) {
             return (*known)->hook;
         }
     }

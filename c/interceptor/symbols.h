@@ -48,4 +48,7 @@ static inline void *hcs_real(struct hcs_symbol *symbol) {
 /* For a library's own lookup by name: our hook of that name, else what it found. */
 void *hcs_hook_instead(const struct hcs_library *library, const char *name, void *function);
 
+/* The same for a lookup that finds what is exported, under whatever name: our hook of that. */
+void *hcs_hook_of(const struct hcs_library *library, void *function);
+
 #endif

@@ -87,7 +87,7 @@ uint64_t hcs_sim_block_allocate(const struct hcs_sim_device *device, uint64_t by
 
 uint64_t hcs_sim_block_place(const struct hcs_sim_device *device, uint64_t bytes,
                              struct hcs_sim_pool *pool) {
-    return add_block((struct block){0, bytes, device, NULL, pool});
+    return add_block((struct block){0, bytes, device, pool, pool});
 }
 
 /* With the mutex held. */
@@ -103,15 +103,38 @@ static void remove_block(struct block *block) {
     free(block);
 }
 
-bool hcs_sim_block_free(uint64_t address) {
+/* With the mutex held. */
+static struct block *block_at(uint64_t address) {
     struct block key = {.address = address};
-    pthread_mutex_lock(&mutex);
     struct block **found = tfind(&key, &tree, by_address);
-    if (found != NULL) {
-        remove_block(*found);
+    return found != NULL ? *found : NULL;
+}
+
+bool hcs_sim_block_free(uint64_t address) {
+    pthread_mutex_lock(&mutex);
+    struct block *block = block_at(address);
+    if (block != NULL) {
+        remove_block(block);
     }
     pthread_mutex_unlock(&mutex);
-    return found != NULL;
+    return block != NULL;
+}
+
+bool hcs_sim_blocks_merge(uint64_t *merged, unsigned count, const uint64_t *addresses) {
+    bool known = true;
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < count; i++) {
+        known = known && block_at(addresses[i]) != NULL;
+    }
+    for (unsigned i = 1; known && i < count; i++) {
+        struct block *block = block_at(addresses[i]);
+        block_at(addresses[0])->bytes += block->bytes;
+        tdelete(block, &tree, by_address);
+        free(block);
+    }
+    *merged = known ? addresses[0] : *merged;
+    pthread_mutex_unlock(&mutex);
+    return known;
 }
 
 struct search {

@@ -16,13 +16,17 @@
 uint64_t hcs_sim_block_allocate(const struct hcs_sim_device *device, uint64_t bytes,
                                 const void *context);
 
-/* Give an address to what a pool took already, and has back when it is freed. */
+/* Give an address to what a pool took already, and has back when it is freed; the pool is its
+ * context. */
 struct hcs_sim_pool;
 uint64_t hcs_sim_block_place(const struct hcs_sim_device *device, uint64_t bytes,
                              struct hcs_sim_pool *pool);
 
 /* Free one block; false: no such block. */
 bool hcs_sim_block_free(uint64_t address);
+
+/* Make several blocks one, at the address of the first; false: one of them is no block. */
+bool hcs_sim_blocks_merge(uint64_t *merged, unsigned count, const uint64_t *addresses);
 
 /* Free every block of a context that ends. */
 void hcs_sim_blocks_free_context(const void *context);

@@ -324,6 +324,23 @@ EXPORT cndevRet_t cndevGetMemoryUsageV2(cndevMemoryInfoV2_t *info, cndevDevice_t
     return result;
 }
 
+EXPORT cndevRet_t cndevGetDDRInfo(cndevDDRInfo_t *info, cndevDevice_t handle);
+EXPORT cndevRet_t cndevGetDDRInfo(cndevDDRInfo_t *info, cndevDevice_t handle) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    cndevRet_t result =
+        hcs_cndev_enter_versioned(handle, info ? &info->version : NULL, &scenario, &device);
+    if (result != CNDEV_SUCCESS)
+        return result;
+    if (device->memory_bandwidth_gbytes_s)
+        *info = (cndevDDRInfo_t){.version = CNDEV_VERSION_6,
+                                 .bandWidth = device->memory_bandwidth_gbytes_s};
+    else
+        result = CNDEV_ERROR_NOT_SUPPORTED;
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
 /* --- MLU-Link -------------------------------------------------------------------------------- */
 
 /* A card's ports are the lanes of its links, link after link. Return how many there are; store the
@@ -408,4 +425,28 @@ EXPORT cndevRet_t cndevGetMLULinkRemoteInfo(cndevMLULinkRemoteInfo_t *info, cnde
     }
     hcs_sim_scenario_release(scenario);
     return result;
+}
+
+/* --- PCIe ------------------------------------------------------------------------------------ */
+
+EXPORT cndevRet_t cndevTopologyGetRelationship(cndevTopologyRelationship_t *info, cndevDevice_t one,
+                                               cndevDevice_t other);
+EXPORT cndevRet_t cndevTopologyGetRelationship(cndevTopologyRelationship_t *info, cndevDevice_t one,
+                                               cndevDevice_t other) {
+    const cndevDevice_t handles[] = {one, other};
+    int numa[2];
+    for (size_t i = 0; i < 2; i++) {
+        const struct hcs_sim_scenario *scenario;
+        const struct hcs_sim_device *device;
+        cndevRet_t result = hcs_cndev_enter_versioned(handles[i], info ? &info->version : NULL,
+                                                      &scenario, &device);
+        if (result != CNDEV_SUCCESS)
+            return result;
+        numa[i] = device->numa;
+        hcs_sim_scenario_release(scenario);
+    }
+    if (one == other)
+        return CNDEV_ERROR_INVALID_ARGUMENT;
+    info->relation = numa[0] == numa[1] ? CNDEV_TOPO_HOST_BRIDGE : CNDEV_TOPO_SYSTEM;
+    return CNDEV_SUCCESS;
 }

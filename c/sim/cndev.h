@@ -252,6 +252,23 @@ _Static_assert(offsetof(cndevMLULinkRemoteInfo_t, uuid) == 48, "remote uuid");
 _Static_assert(offsetof(cndevMLULinkRemoteInfo_t, port_name) == 118, "port_name");
 
 typedef struct {
+    int32_t version;
+    uint32_t dataWidth, bandWidth, bandWidthDecimal; /* bits; GB/s, and what is behind its point */
+} cndevDDRInfo_t;
+_Static_assert(sizeof(cndevDDRInfo_t) == 16, "cndevDDRInfo_t");
+
+typedef enum { /* where two cards' ways over PCIe meet */
+    CNDEV_TOPO_HOST_BRIDGE = 4,
+    CNDEV_TOPO_SYSTEM = 6
+} cndevTopologyRelationshipEnum_t;
+
+typedef struct {
+    int32_t version;
+    cndevTopologyRelationshipEnum_t relation;
+} cndevTopologyRelationship_t;
+_Static_assert(sizeof(cndevTopologyRelationship_t) == 8, "cndevTopologyRelationship_t");
+
+typedef struct {
     uint32_t version;
     cndevDevice_t device;
     uint64_t eventData, eventType, timestamp;

@@ -15,6 +15,11 @@ typedef struct {
     struct { unsigned char compressionType, securityType; } allocFlags;
 } CNmemAllocationProp;
 _Static_assert(sizeof(CNmemAllocationProp) == 20, "CNmemAllocationProp");
+typedef struct { /* and more that says nothing here */
+    int type, requestedHandleTypes;
+    struct { int type; uint32_t id; } location;
+    size_t maxSize;
+} CNmemPoolProps;
 typedef void *CNqueue;
 typedef void *CNnotifier;
 
@@ -59,8 +64,15 @@ CNresult cnZmalloc(CNaddr *address, uint64_t bytes);
 CNresult cnMallocConstant(CNaddr *address, uint64_t bytes);
 CNresult cnMallocPeerAble(CNaddr *address, uint64_t bytes);
 CNresult cnMallocNode(CNaddr *address, uint64_t bytes, int node);
+CNresult cnMallocSecurity(CNaddr *address, uint64_t bytes);
+CNresult cnZmallocNode(CNaddr *address, uint64_t bytes, int node);
+CNresult cnMallocNodeConstant(CNaddr *address, uint64_t bytes, int node);
+CNresult cnMallocFrameBuffer(CNaddr *address, uint64_t bytes, int node);
+CNresult cnMemMerge(CNaddr *merged, unsigned count, const CNaddr *addresses);
 CNresult cnFree(CNaddr address);
 CNresult cnDeviceGetMemPool(void **pool, CNdev device);
+CNresult cnMemPoolCreate(void **pool, const CNmemPoolProps *properties);
+CNresult cnMemPoolDestroy(void *pool);
 CNresult cnMemPoolGetAttribute(void *pool, int attribute, void *value);
 CNresult cnMemPoolTrimTo(void *pool, size_t bytes);
 CNresult cnMemAllocAsync(CNaddr *address, uint64_t bytes, CNqueue queue);
@@ -72,8 +84,10 @@ CNresult cnMemCreate(uint64_t *handle, size_t bytes, const CNmemAllocationProp *
                      uint64_t flags);
 CNresult cnMemMap(CNaddr address, size_t bytes, size_t offset, uint64_t handle, uint64_t flags);
 CNresult cnMemUnmap(CNaddr address, size_t bytes);
+CNresult cnMemRetainAllocationHandle(uint64_t *handle, void *address);
 CNresult cnMemRelease(uint64_t handle);
 CNresult cnMemGetInfo(uint64_t *free_bytes, uint64_t *total_bytes);
+CNresult cnMemGetNodeInfo(uint64_t *free_bytes, uint64_t *total_bytes, int node);
 CNresult cnGetExportFunction(const char *name, const void **function);
 
 CNresult cnCreateQueue(CNqueue *queue, unsigned flags);

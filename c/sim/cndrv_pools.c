@@ -19,6 +19,19 @@ HCS_EXPORT CNresult cnDeviceGetMemPool(void **pool, CNdev device) {
     return *pool != NULL ? CN_SUCCESS : CN_ERROR_INVALID_DEVICE;
 }
 
+/* (By analogy with the properties of physical memory: no header names these.) */
+HCS_EXPORT CNresult cnMemPoolCreate(void **pool, const CNmemPoolProps *properties) {
+    bool sane = pool != NULL && properties != NULL && properties->location.type == LOCATION_DEVICE;
+    const struct hcs_sim_device *card = sane ? hcs_sim_card((int)properties->location.id) : NULL;
+    if (card == NULL) {
+        return CN_ERROR_INVALID_VALUE;
+    }
+    *pool = hcs_sim_pool_create(card, STEP_BYTES);
+    return *pool != NULL ? CN_SUCCESS : CN_ERROR_SYSTEM_OUT_OF_MEMORY;
+}
+
+HCS_EXPORT CNresult cnMemPoolDestroy(void *pool) { return done(hcs_sim_pool_destroy(pool)); }
+
 HCS_EXPORT CNresult cnMemPoolGetAttribute(void *pool, int attribute, void *value) {
     return done(hcs_sim_pool_attribute(pool, attribute, value));
 }
@@ -81,6 +94,10 @@ HCS_EXPORT CNresult cnMemMap(CNaddr address, size_t bytes, size_t offset, uint64
 
 HCS_EXPORT CNresult cnMemUnmap(CNaddr address, size_t bytes) {
     return done(bytes > 0 && hcs_sim_handle_unmap(address, bytes));
+}
+
+HCS_EXPORT CNresult cnMemRetainAllocationHandle(uint64_t *handle, void *address) {
+    return done(handle != NULL && hcs_sim_handle_retain((uint64_t)(uintptr_t)address, handle));
 }
 
 HCS_EXPORT CNresult cnMemRelease(uint64_t handle) { return done(hcs_sim_handle_release(handle)); }

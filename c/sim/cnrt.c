@@ -6,6 +6,8 @@
 
 #define HCS_EXPORT __attribute__((visibility("default")))
 
+enum { ATTRIBUTE_AVAILABLE_MEMORY = 0x312, ATTRIBUTE_TOTAL_MEMORY = 0x405 };
+
 typedef int cnrtRet_t;
 typedef struct {
     unsigned x, y, z;
@@ -18,6 +20,10 @@ cnrtRet_t cnrtDeviceReset(void);
 cnrtRet_t cnrtMalloc(void **pointer, size_t bytes);
 cnrtRet_t cnrtMallocConstant(void **pointer, size_t bytes);
 cnrtRet_t cnrtMemAllocAsync(void **pointer, size_t bytes, void *queue);
+cnrtRet_t cnrtMemAllocFromPoolAsync(void **pointer, size_t bytes, void *pool, void *queue);
+cnrtRet_t cnrtMemPoolCreate(void **pool, const CNmemPoolProps *properties);
+cnrtRet_t cnrtMemPoolDestroy(void *pool);
+cnrtRet_t cnrtDeviceGetAttribute(int *value, int attribute, int ordinal);
 cnrtRet_t cnrtDeviceGetMemPool(void **pool, int ordinal);
 cnrtRet_t cnrtMemPoolGetAttribute(void *pool, int attribute, void *value);
 cnrtRet_t cnrtMemPoolTrimTo(void *pool, size_t bytes);
@@ -89,6 +95,35 @@ HCS_EXPORT cnrtRet_t cnrtMemAllocAsync(void **pointer, size_t bytes, void *queue
     if (result == CN_SUCCESS) {
         *pointer = (void *)(uintptr_t)address;
     }
+    return result;
+}
+
+HCS_EXPORT cnrtRet_t cnrtMemAllocFromPoolAsync(void **pointer, size_t bytes, void *pool,
+                                               void *queue) {
+    CNaddr address;
+    CNresult result = cnMemAllocFromPoolAsync(&address, bytes, pool, queue);
+    if (result == CN_SUCCESS) {
+        *pointer = (void *)(uintptr_t)address;
+    }
+    return result;
+}
+
+HCS_EXPORT cnrtRet_t cnrtMemPoolCreate(void **pool, const CNmemPoolProps *properties) {
+    return cnMemPoolCreate(pool, properties);
+}
+
+HCS_EXPORT cnrtRet_t cnrtMemPoolDestroy(void *pool) { return cnMemPoolDestroy(pool); }
+
+/* In MiB. */
+HCS_EXPORT cnrtRet_t cnrtDeviceGetAttribute(int *value, int attribute, int ordinal) {
+    uint64_t bytes;
+    cnInit(0);
+    if (value == NULL ||
+        (attribute != ATTRIBUTE_AVAILABLE_MEMORY && attribute != ATTRIBUTE_TOTAL_MEMORY)) {
+        return CN_ERROR_INVALID_VALUE;
+    }
+    CNresult result = cnDeviceTotalMem(&bytes, (CNdev)ordinal);
+    *value = result == CN_SUCCESS ? (int)(bytes >> 20) : *value;
     return result;
 }
 

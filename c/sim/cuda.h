@@ -47,6 +47,12 @@ typedef struct {
     void *attrs;
     unsigned numAttrs;
 } CUlaunchConfig;
+typedef struct {
+    uint64_t flags;
+    void *hUploadStream, *hErrNode_out;
+    int result_out;
+} CUDA_GRAPH_INSTANTIATE_PARAMS;
+_Static_assert(sizeof(CUDA_GRAPH_INSTANTIATE_PARAMS) == 32, "CUDA_GRAPH_INSTANTIATE_PARAMS");
 _Static_assert(sizeof(CUlaunchConfig) == 56, "CUlaunchConfig");
 _Static_assert(sizeof(CUmemPoolProps) == 88, "CUmemPoolProps");
 _Static_assert(sizeof(CUDA_ARRAY_DESCRIPTOR) == 24, "CUDA_ARRAY_DESCRIPTOR");
@@ -162,6 +168,14 @@ CUresult cuStreamEndCapture(void *stream, void **graph);
 CUresult cuStreamIsCapturing(void *stream, int *status);
 CUresult cuThreadExchangeStreamCaptureMode(int *mode);
 CUresult cuGraphInstantiateWithFlags(void **executable, void *graph, uint64_t flags);
+CUresult cuGraphInstantiate(void **executable, void *graph, void **node, char *text,
+                            size_t text_bytes);
+CUresult cuGraphInstantiate_v2(void **executable, void *graph, void **node, char *text,
+                               size_t text_bytes);
+CUresult cuGraphInstantiateWithParams(void **executable, void *graph,
+                                      CUDA_GRAPH_INSTANTIATE_PARAMS *parameters);
+CUresult cuGraphInstantiateWithParams_ptsz(void **executable, void *graph,
+                                           CUDA_GRAPH_INSTANTIATE_PARAMS *parameters);
 CUresult cuGraphCreate(void **graph, unsigned flags);
 CUresult cuGraphAddMemAllocNode(void **node, void *graph, const void *const *behind, size_t count,
                                 struct hcs_sim_allocation_node *parameters);
@@ -174,6 +188,7 @@ CUresult cuDeviceGetGraphMemAttribute(CUdevice device, int attribute, void *valu
 CUresult cuDeviceGraphMemTrim(CUdevice device);
 CUresult cuGraphExecDestroy(void *executable);
 CUresult cuGraphUpload(void *executable, void *stream);
+CUresult cuGraphUpload_ptsz(void *executable, void *stream);
 CUresult cuGraphLaunch(void *executable, void *stream);
 CUresult cuGraphLaunch_ptsz(void *executable, void *stream);
 CUresult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes);

@@ -122,11 +122,35 @@ HCS_EXPORT CUresult cuGraphInstantiateWithFlags(void **executable, void *graph, 
     *executable = graph;
     return CUDA_SUCCESS;
 }
+HCS_EXPORT CUresult cuGraphInstantiate_v2(void **executable, void *graph, void **node, char *text,
+                                          size_t text_bytes) {
+    (void)node, (void)text, (void)text_bytes;
+    return cuGraphInstantiateWithFlags(executable, graph, 0);
+}
+HCS_EXPORT CUresult cuGraphInstantiate(void **executable, void *graph, void **node, char *text,
+                                       size_t text_bytes) {
+    return cuGraphInstantiate_v2(executable, graph, node, text, text_bytes);
+}
+HCS_EXPORT CUresult cuGraphInstantiateWithParams(void **executable, void *graph,
+                                                 CUDA_GRAPH_INSTANTIATE_PARAMS *parameters) {
+    if (parameters == NULL) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    parameters->result_out = 0;
+    return cuGraphInstantiateWithFlags(executable, graph, parameters->flags);
+}
+HCS_EXPORT CUresult cuGraphInstantiateWithParams_ptsz(void **executable, void *graph,
+                                                      CUDA_GRAPH_INSTANTIATE_PARAMS *parameters) {
+    return cuGraphInstantiateWithParams(executable, graph, parameters);
+}
 HCS_EXPORT CUresult cuGraphExecDestroy(void *executable) {
     return executable != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 HCS_EXPORT CUresult cuGraphUpload(void *executable, void *stream) {
     ON_CARD(hcs_sim_graph_map(executable, stream));
+}
+HCS_EXPORT CUresult cuGraphUpload_ptsz(void *executable, void *stream) {
+    return cuGraphUpload(executable, own(stream));
 }
 HCS_EXPORT CUresult cuGraphLaunch(void *executable, void *stream) {
     CUresult result = cuGraphUpload(executable, stream);

@@ -26,6 +26,12 @@ static struct {
     CUresult (*set_current)(CUcontext);
     CUresult (*allocate)(CUdeviceptr *, size_t);
     CUresult (*release)(CUdeviceptr);
+    CUresult (*allocate_managed)(CUdeviceptr *, size_t, unsigned);
+    CUresult (*allocate_pitch)(CUdeviceptr *, size_t *, size_t, size_t, unsigned);
+    CUresult (*allocate_async)(CUdeviceptr *, size_t, void *);
+    CUresult (*release_async)(CUdeviceptr, void *);
+    CUresult (*create_array)(void **, const CUDA_ARRAY3D_DESCRIPTOR *);
+    CUresult (*destroy_array)(void *);
     CUresult (*memory_info)(size_t *, size_t *);
     CUresult (*synchronize)(void);
     CUresult (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
@@ -41,8 +47,20 @@ struct dim3 {
     unsigned x, y, z;
 };
 
+struct cudaChannelFormatDesc {
+    int x, y, z, w; /* bits of each channel */
+    int f;          /* cudaChannelFormatKind */
+};
+
 cudaError_t cudaMalloc(void **pointer, size_t bytes);
 cudaError_t cudaFree(void *pointer);
+cudaError_t cudaMallocManaged(void **pointer, size_t bytes, unsigned flags);
+cudaError_t cudaMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height);
+cudaError_t cudaMallocAsync(void **pointer, size_t bytes, void *stream);
+cudaError_t cudaFreeAsync(void *pointer, void *stream);
+cudaError_t cudaMallocArray(void **array, const struct cudaChannelFormatDesc *channels,
+                            size_t width, size_t height, unsigned flags);
+cudaError_t cudaFreeArray(void *array);
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDevice(int *device);
@@ -70,6 +88,12 @@ static void load(void) {
         {"cuCtxSetCurrent", 4000, &driver.set_current},
         {"cuMemAlloc", 3020, &driver.allocate},
         {"cuMemFree", 3020, &driver.release},
+        {"cuMemAllocManaged", 6000, &driver.allocate_managed},
+        {"cuMemAllocPitch", 3020, &driver.allocate_pitch},
+        {"cuMemAllocAsync", 11020, &driver.allocate_async},
+        {"cuMemFreeAsync", 11020, &driver.release_async},
+        {"cuArray3DCreate", 3020, &driver.create_array},
+        {"cuArrayDestroy", 2000, &driver.destroy_array},
         {"cuMemGetInfo", 3020, &driver.memory_info},
         {"cuCtxSynchronize", 2000, &driver.synchronize},
         {"cuLaunchKernel", 4000, &driver.launch},
@@ -127,6 +151,67 @@ HCS_EXPORT cudaError_t cudaFree(void *pointer) {
         error = driver.release((CUdeviceptr)(uintptr_t)pointer);
     }
     return remember(error);
+}
+
+/* What the driver allocated, if it did. */
+static cudaError_t hand_out(void **pointer, cudaError_t error, CUdeviceptr address) {
+    if (error == cudaSuccess) {
+        *pointer = (void *)(uintptr_t)address;
+    }
+    return remember(error);
+}
+
+HCS_EXPORT cudaError_t cudaMallocManaged(void **pointer, size_t bytes, unsigned flags) {
+    CUdeviceptr address = 0;
+    cudaError_t error = pointer == NULL ? cudaErrorInvalidValue : enter();
+    error = error == cudaSuccess ? driver.allocate_managed(&address, bytes, flags) : error;
+    return hand_out(pointer, error, address);
+}
+
+HCS_EXPORT cudaError_t cudaMallocPitch(void **pointer, size_t *pitch, size_t width,
+                                       size_t height) {
+    CUdeviceptr address = 0;
+    cudaError_t error = pointer == NULL ? cudaErrorInvalidValue : enter();
+    error = error == cudaSuccess ? driver.allocate_pitch(&address, pitch, width, height, 4) : error;
+    return hand_out(pointer, error, address);
+}
+
+HCS_EXPORT cudaError_t cudaMallocAsync(void **pointer, size_t bytes, void *stream) {
+    CUdeviceptr address = 0;
+    cudaError_t error = pointer == NULL ? cudaErrorInvalidValue : enter();
+    error = error == cudaSuccess ? driver.allocate_async(&address, bytes, stream) : error;
+    return hand_out(pointer, error, address);
+}
+
+HCS_EXPORT cudaError_t cudaFreeAsync(void *pointer, void *stream) {
+    cudaError_t error = enter();
+    CUdeviceptr address = (CUdeviceptr)(uintptr_t)pointer;
+    return remember(error == cudaSuccess ? driver.release_async(address, stream) : error);
+}
+
+/* The driver's number for channels of so many bits: signed, unsigned or floating. */
+static unsigned format_of(const struct cudaChannelFormatDesc *channels) {
+    static const unsigned formats[3][3] = {
+        {0x08, 0x09, 0x0a}, {0x01, 0x02, 0x03}, {0x00, 0x10, 0x20}};
+    unsigned width = channels->x == 32 ? 2 : channels->x == 16 ? 1 : 0;
+    return channels->f >= 0 && channels->f < 3 ? formats[channels->f][width] : 0;
+}
+
+HCS_EXPORT cudaError_t cudaMallocArray(void **array, const struct cudaChannelFormatDesc *channels,
+                                       size_t width, size_t height, unsigned flags) {
+    cudaError_t error = channels == NULL ? cudaErrorInvalidValue : enter();
+    if (error == cudaSuccess) {
+        unsigned count = (unsigned)((channels->x > 0) + (channels->y > 0) + (channels->z > 0) +
+                                    (channels->w > 0));
+        CUDA_ARRAY3D_DESCRIPTOR descriptor = {width, height, 0, format_of(channels), count, flags};
+        error = driver.create_array(array, &descriptor);
+    }
+    return remember(error);
+}
+
+HCS_EXPORT cudaError_t cudaFreeArray(void *array) {
+    cudaError_t error = enter();
+    return remember(error == cudaSuccess && array != NULL ? driver.destroy_array(array) : error);
 }
 
 HCS_EXPORT cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {

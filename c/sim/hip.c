@@ -1,7 +1,9 @@
-/* The simulated libamdhip64.so; names and numbers from ROCm's hip_runtime_api.h. */
+/* The simulated libamdhip64.so; names and numbers from ROCm's hip_runtime_api.h. Here are cards and
+ * plain memory; arrays, pools, work, launches and the lookup have files of their own. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "blocks.h"
 #include "card_work.h"
@@ -12,32 +14,6 @@
 #define PITCH_BYTES 256
 
 enum { LOCATION_DEVICE = 1 };
-struct memory_location { /* the part of hipMemAllocationProp that says where */
-    int allocation_type, handle_types;
-    int location_type, location_id;
-};
-
-hipError_t hipInit(unsigned flags);
-hipError_t hipGetDeviceCount(int *count);
-hipError_t hipGetDevice(int *device);
-hipError_t hipSetDevice(int device);
-hipError_t hipDeviceReset(void);
-hipError_t hipDeviceTotalMem(size_t *bytes, int device);
-hipError_t hipMemGetInfo(size_t *free_bytes, size_t *total_bytes);
-hipError_t hipMalloc(void **pointer, size_t bytes);
-hipError_t hipExtMallocWithFlags(void **pointer, size_t bytes, unsigned flags);
-hipError_t hipMallocManaged(void **pointer, size_t bytes, unsigned flags);
-hipError_t hipMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height);
-hipError_t hipMemAddressReserve(void **address, size_t bytes, size_t alignment, void *wanted,
-                                uint64_t flags);
-hipError_t hipMemCreate(void **handle, size_t bytes, const struct memory_location *location,
-                        uint64_t flags);
-hipError_t hipMemMap(void *address, size_t bytes, size_t offset, void *handle, uint64_t flags);
-hipError_t hipMemUnmap(void *address, size_t bytes);
-hipError_t hipMemRetainAllocationHandle(void **handle, void *address);
-hipError_t hipMemRelease(void *handle);
-hipError_t hipGetProcAddress(const char *symbol, void **function, int version, uint64_t flags,
-                             int *status);
 
 /* Every call initialises, and a thread that chose no card works on the first. */
 static const struct hcs_sim_device *current(void) {
@@ -91,6 +67,37 @@ HCS_EXPORT hipError_t hipDeviceTotalMem(size_t *bytes, int device) {
     return hipSuccess;
 }
 
+/* Of a card's properties only its name and its size. */
+HCS_EXPORT hipError_t hipGetDevicePropertiesR0600(struct hipDeviceProp_tR0600 *properties,
+                                                  int device) {
+    current();
+    const struct hcs_sim_device *card = hcs_sim_card(device);
+    if (card == NULL || properties == NULL) {
+        return properties == NULL ? hipErrorInvalidValue : hipErrorInvalidDevice;
+    }
+    *properties = (struct hipDeviceProp_tR0600){.totalGlobalMem = card->vram_bytes};
+    snprintf(properties->name, sizeof properties->name, "%s", card->model);
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipGetDevicePropertiesR0000(struct hipDeviceProp_tR0000 *properties,
+                                                  int device) {
+    current();
+    const struct hcs_sim_device *card = hcs_sim_card(device);
+    if (card == NULL || properties == NULL) {
+        return properties == NULL ? hipErrorInvalidValue : hipErrorInvalidDevice;
+    }
+    *properties = (struct hipDeviceProp_tR0000){.totalGlobalMem = card->vram_bytes};
+    snprintf(properties->name, sizeof properties->name, "%s", card->model);
+    return hipSuccess;
+}
+
+/* The name that programs older than ROCm 6 are linked with. */
+HCS_EXPORT hipError_t hipGetDeviceProperties(struct hipDeviceProp_tR0000 *properties,
+                                             int device) {
+    return hipGetDevicePropertiesR0000(properties, device);
+}
+
 HCS_EXPORT hipError_t hipMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     const struct hcs_sim_device *card = current();
     if (card == NULL || free_bytes == NULL || total_bytes == NULL) {
@@ -135,6 +142,19 @@ HCS_EXPORT hipError_t hipMallocManaged(void **pointer, size_t bytes, unsigned fl
 HCS_EXPORT hipError_t hipMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height) {
     *pitch = (width + PITCH_BYTES - 1) / PITCH_BYTES * PITCH_BYTES;
     return hipMalloc(pointer, *pitch * height);
+}
+
+HCS_EXPORT hipError_t hipMemAllocPitch(void **pointer, size_t *pitch, size_t width, size_t height,
+                                       unsigned element) {
+    bool sane = element == 4 || element == 8 || element == 16;
+    return sane ? hipMallocPitch(pointer, pitch, width, height) : hipErrorInvalidValue;
+}
+
+HCS_EXPORT hipError_t hipMalloc3D(struct hipPitchedPtr *pitched, struct hipExtent extent) {
+    pitched->xsize = extent.width;
+    pitched->ysize = extent.height;
+    return hipMallocPitch(&pitched->ptr, &pitched->pitch, extent.width,
+                          extent.height * extent.depth);
 }
 
 HCS_EXPORT hipError_t hipMemAddressReserve(void **address, size_t bytes, size_t alignment,
@@ -184,29 +204,4 @@ HCS_EXPORT hipError_t hipMemRetainAllocationHandle(void **handle, void *address)
 
 HCS_EXPORT hipError_t hipMemRelease(void *handle) {
     return done(hcs_sim_handle_release((uint64_t)(uintptr_t)handle));
-}
-
-/* All of these have been there since the oldest version that anybody asks for. */
-HCS_EXPORT hipError_t hipGetProcAddress(const char *symbol, void **function, int version,
-                                        uint64_t flags, int *status) {
-    static const struct { const char *name; void *function; } entries[] = {
-        {"hipMalloc", hipMalloc},
-        {"hipFree", hipFree},
-        {"hipMemGetInfo", hipMemGetInfo},
-        {"hipSetDevice", hipSetDevice},
-        {"hipModuleLaunchKernel", hipModuleLaunchKernel},
-        {"hipGraphLaunch", hipGraphLaunch},
-    };
-    (void)version;
-    (void)flags;
-    *function = NULL;
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
-        if (strcmp(entries[i].name, symbol) == 0) {
-            *function = entries[i].function;
-        }
-    }
-    if (status != NULL) {
-        *status = *function == NULL;
-    }
-    return *function != NULL ? hipSuccess : hipErrorNotFound;
 }

@@ -24,6 +24,16 @@ HCS_EXPORT hipError_t hipDeviceGetMemPool(void **pool, int device) {
     return hipDeviceGetDefaultMemPool(pool, device);
 }
 
+HCS_EXPORT hipError_t hipMemPoolCreate(void **pool, const struct memory_location *location) {
+    hcs_hip_card();
+    bool on_a_card = location != NULL && location->location_type == LOCATION_DEVICE;
+    const struct hcs_sim_device *card = on_a_card ? hcs_sim_card(location->location_id) : NULL;
+    *pool = card != NULL ? hcs_sim_pool_create(card, STEP_BYTES) : NULL;
+    return done(*pool != NULL);
+}
+
+HCS_EXPORT hipError_t hipMemPoolDestroy(void *pool) { return done(hcs_sim_pool_destroy(pool)); }
+
 HCS_EXPORT hipError_t hipMemPoolGetAttribute(void *pool, int attribute, void *value) {
     return done(hcs_sim_pool_attribute(pool, attribute, value));
 }

@@ -423,3 +423,25 @@ EXPORT MtmlReturn mtmlDeviceGetMtLinkRemoteDevice(MtmlDevice *object, unsigned i
     hcs_sim_scenario_release(scenario);
     return result;
 }
+
+/* --- PCIe ------------------------------------------------------------------------------------ */
+
+EXPORT MtmlReturn mtmlDeviceGetTopologyLevel(MtmlDevice *one, MtmlDevice *other, unsigned *level);
+EXPORT MtmlReturn mtmlDeviceGetTopologyLevel(MtmlDevice *one, MtmlDevice *other, unsigned *level) {
+    const MtmlDevice *const objects[] = {one, other};
+    int numa[2];
+    for (size_t i = 0; i < 2; i++) {
+        const struct hcs_sim_scenario *scenario;
+        const struct hcs_sim_device *device;
+        MtmlReturn result =
+            hcs_mtml_enter(hcs_mtml_devices, objects[i], level, &scenario, &device);
+        if (result != MTML_SUCCESS)
+            return result;
+        numa[i] = device->numa;
+        hcs_sim_scenario_release(scenario);
+    }
+    if (one == other)
+        return MTML_ERROR_INVALID_ARGUMENT;
+    *level = numa[0] == numa[1] ? MTML_TOPOLOGY_HOSTBRIDGE : MTML_TOPOLOGY_SYSTEM;
+    return MTML_SUCCESS;
+}

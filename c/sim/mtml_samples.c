@@ -1,4 +1,4 @@
-/* Simulated libmtml.so.2: what a card does at the moment.
+/* Simulated libmtml.so.2: what a card does at the moment, and how fast its memory is.
  *
  * Every question has the same form: an object of the card, and where to store one number.
  */
@@ -62,6 +62,12 @@ EXPORT MtmlReturn mtmlMemoryGetClock(MtmlMemory *memory, unsigned *mhz) {
 EXPORT MtmlReturn mtmlMemoryGetUtilization(MtmlMemory *memory, unsigned *percent);
 EXPORT MtmlReturn mtmlMemoryGetUtilization(MtmlMemory *memory, unsigned *percent) {
     return STORE(hcs_mtml_memories, memory, percent, memory_utilization_percent);
+}
+
+EXPORT MtmlReturn mtmlMemoryGetBandwidth(MtmlMemory *memory, unsigned *gbytes_s);
+EXPORT MtmlReturn mtmlMemoryGetBandwidth(MtmlMemory *memory, unsigned *gbytes_s) {
+    MtmlReturn result = STORE(hcs_mtml_memories, memory, gbytes_s, memory_bandwidth_gbytes_s);
+    return result == MTML_SUCCESS && !*gbytes_s ? MTML_ERROR_NOT_SUPPORTED : result;
 }
 
 EXPORT MtmlReturn mtmlMemoryGetUsed(MtmlMemory *memory, unsigned long long *bytes);

@@ -12,6 +12,7 @@ enum { LOCATION_DEVICE = 1 };
 
 struct MUctx_st {
     int device;
+    int references; /* retained so often */
 };
 static struct MUctx_st primary[HCS_SIM_DEVICES_MAX];
 static bool initialised;
@@ -48,22 +49,54 @@ HCS_EXPORT MUresult muDeviceTotalMem_v2(size_t *bytes, int device) {
 HCS_EXPORT MUresult muDevicePrimaryCtxRetain(MUcontext *context, int device) {
     MUresult result = check_device(device);
     if (result == MUSA_SUCCESS) {
+        __atomic_add_fetch(&primary[device].references, 1, __ATOMIC_RELAXED);
         *context = &primary[device];
     }
     return result;
 }
 
+/* Of what ends with a context nothing is left. */
+static void empty(int device) {
+    hcs_sim_blocks_free_context(hcs_sim_card(device));
+    hcs_sim_work_end(hcs_sim_card(device));
+}
+
 HCS_EXPORT MUresult muDevicePrimaryCtxReset_v2(int device) {
     MUresult result = check_device(device);
     if (result == MUSA_SUCCESS) {
-        hcs_sim_blocks_free_context(hcs_sim_card(device));
-        hcs_sim_work_end(hcs_sim_card(device));
+        empty(device);
+    }
+    return result;
+}
+
+HCS_EXPORT MUresult muDevicePrimaryCtxRelease_v2(int device) {
+    MUresult result = check_device(device);
+    if (result != MUSA_SUCCESS || primary[device].references == 0) {
+        return result != MUSA_SUCCESS ? result : MUSA_ERROR_INVALID_CONTEXT;
+    }
+    if (__atomic_sub_fetch(&primary[device].references, 1, __ATOMIC_RELAXED) == 0) {
+        empty(device);
+    }
+    return MUSA_SUCCESS;
+}
+
+HCS_EXPORT MUresult muDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) {
+    MUresult result = check_device(device);
+    if (result == MUSA_SUCCESS) {
+        *flags = 0;
+        *active = __atomic_load_n(&primary[device].references, __ATOMIC_RELAXED) > 0;
     }
     return result;
 }
 
 HCS_EXPORT MUresult muCtxSetCurrent(MUcontext context) {
     hcs_sim_card_choose(context != NULL ? context->device : -1);
+    return initialised ? MUSA_SUCCESS : MUSA_ERROR_NOT_INITIALIZED;
+}
+
+HCS_EXPORT MUresult muCtxGetCurrent(MUcontext *context) {
+    int device = hcs_sim_card_number();
+    *context = device >= 0 ? &primary[device] : NULL;
     return initialised ? MUSA_SUCCESS : MUSA_ERROR_NOT_INITIALIZED;
 }
 
@@ -95,6 +128,13 @@ HCS_EXPORT MUresult muMemAlloc_v2(uint64_t *pointer, size_t bytes) {
 HCS_EXPORT MUresult muMemAllocManaged(uint64_t *pointer, size_t bytes, unsigned flags) {
     (void)flags;
     return muMemAlloc_v2(pointer, bytes);
+}
+
+HCS_EXPORT MUresult muMemAllocPitch_v2(uint64_t *pointer, size_t *pitch, size_t width,
+                                       size_t height, unsigned element) {
+    (void)element;
+    *pitch = (width + GRANULARITY_BYTES - 1) / GRANULARITY_BYTES * GRANULARITY_BYTES;
+    return muMemAlloc_v2(pointer, *pitch * height);
 }
 
 static MUresult done(bool possible) { return possible ? MUSA_SUCCESS : MUSA_ERROR_INVALID_VALUE; }
@@ -145,6 +185,10 @@ HCS_EXPORT MUresult muMemMap(uint64_t address, size_t bytes, size_t offset, uint
 
 HCS_EXPORT MUresult muMemUnmap(uint64_t address, size_t bytes) {
     return done(bytes > 0 && hcs_sim_handle_unmap(address, bytes));
+}
+
+HCS_EXPORT MUresult muMemRetainAllocationHandle(uint64_t *handle, void *address) {
+    return done(handle != NULL && hcs_sim_handle_retain((uint64_t)(uintptr_t)address, handle));
 }
 
 HCS_EXPORT MUresult muMemRelease(uint64_t handle) { return done(hcs_sim_handle_release(handle)); }

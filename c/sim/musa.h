@@ -11,6 +11,10 @@ struct memory_location { /* the part of MUmemAllocationProp that says where */
     int allocation_type, handle_types;
     int location_type, location_id;
 };
+struct pool_properties { /* the part of MUmemPoolProps that says where, by analogy */
+    int allocation_type, handle_types;
+    int location_type, location_id;
+};
 
 typedef struct {
     unsigned gridDimX, gridDimY, gridDimZ;
@@ -35,18 +39,28 @@ MUresult muInit(unsigned flags);
 MUresult muDeviceGetCount(int *count);
 MUresult muDeviceTotalMem_v2(size_t *bytes, int device);
 MUresult muDevicePrimaryCtxRetain(MUcontext *context, int device);
+MUresult muDevicePrimaryCtxRelease_v2(int device);
+MUresult muDevicePrimaryCtxGetState(int device, unsigned *flags, int *active);
 MUresult muDevicePrimaryCtxReset_v2(int device);
 MUresult muCtxSetCurrent(MUcontext context);
+MUresult muCtxGetCurrent(MUcontext *context);
 MUresult muCtxGetDevice(int *device);
 MUresult muMemAlloc_v2(uint64_t *pointer, size_t bytes);
 MUresult muMemAllocManaged(uint64_t *pointer, size_t bytes, unsigned flags);
+MUresult muMemAllocPitch_v2(uint64_t *pointer, size_t *pitch, size_t width, size_t height,
+                            unsigned element);
 MUresult muMemFree_v2(uint64_t pointer);
+MUresult muMemPoolCreate(void **pool, const struct pool_properties *properties);
+MUresult muMemPoolDestroy(void *pool);
 MUresult muDeviceGetMemPool(void **pool, int device);
 MUresult muMemPoolGetAttribute(void *pool, int attribute, void *value);
 MUresult muMemPoolTrimTo(void *pool, size_t bytes);
 MUresult muMemAllocAsync(uint64_t *pointer, size_t bytes, void *stream);
 MUresult muMemAllocFromPoolAsync(uint64_t *pointer, size_t bytes, void *pool, void *stream);
 MUresult muMemFreeAsync(uint64_t pointer, void *stream);
+MUresult muMemAllocAsync_ptsz(uint64_t *pointer, size_t bytes, void *stream);
+MUresult muMemAllocFromPoolAsync_ptsz(uint64_t *pointer, size_t bytes, void *pool, void *stream);
+MUresult muMemFreeAsync_ptsz(uint64_t pointer, void *stream);
 MUresult muMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes);
 MUresult muMemAddressReserve(uint64_t *address, size_t bytes, size_t alignment, uint64_t wanted,
                              uint64_t flags);
@@ -54,12 +68,14 @@ MUresult muMemCreate(uint64_t *handle, size_t bytes, const struct memory_locatio
                      uint64_t flags);
 MUresult muMemMap(uint64_t address, size_t bytes, size_t offset, uint64_t handle, uint64_t flags);
 MUresult muMemUnmap(uint64_t address, size_t bytes);
+MUresult muMemRetainAllocationHandle(uint64_t *handle, void *address);
 MUresult muMemRelease(uint64_t handle);
 
 MUresult muStreamCreate(void **stream, unsigned flags);
 MUresult muStreamDestroy_v2(void *stream);
 MUresult muStreamQuery(void *stream);
 MUresult muStreamSynchronize(void *stream);
+MUresult muStreamSynchronize_ptsz(void *stream);
 MUresult muCtxSynchronize(void);
 MUresult muEventCreate(void **event, unsigned flags);
 MUresult muEventDestroy_v2(void *event);

@@ -9,12 +9,26 @@
 #define GRANULARITY_BYTES 512
 #define STEP_BYTES (2u << 20) /* a chunk */
 
+enum { LOCATION_DEVICE = 1 };
+
 static MUresult done(bool possible) { return possible ? MUSA_SUCCESS : MUSA_ERROR_INVALID_VALUE; }
 
 HCS_EXPORT MUresult muDeviceGetMemPool(void **pool, int device) {
     *pool = hcs_sim_pool_of(hcs_sim_card(device), STEP_BYTES);
     return *pool != NULL ? MUSA_SUCCESS : MUSA_ERROR_INVALID_DEVICE;
 }
+
+HCS_EXPORT MUresult muMemPoolCreate(void **pool, const struct pool_properties *properties) {
+    bool sane = pool != NULL && properties != NULL && properties->location_type == LOCATION_DEVICE;
+    const struct hcs_sim_device *card = sane ? hcs_sim_card(properties->location_id) : NULL;
+    if (card == NULL) {
+        return MUSA_ERROR_INVALID_VALUE;
+    }
+    *pool = hcs_sim_pool_create(card, STEP_BYTES);
+    return *pool != NULL ? MUSA_SUCCESS : MUSA_ERROR_OUT_OF_MEMORY;
+}
+
+HCS_EXPORT MUresult muMemPoolDestroy(void *pool) { return done(hcs_sim_pool_destroy(pool)); }
 
 HCS_EXPORT MUresult muMemPoolGetAttribute(void *pool, int attribute, void *value) {
     return done(hcs_sim_pool_attribute(pool, attribute, value));
@@ -48,4 +62,16 @@ HCS_EXPORT MUresult muMemAllocAsync(uint64_t *pointer, size_t bytes, void *strea
 HCS_EXPORT MUresult muMemFreeAsync(uint64_t pointer, void *stream) {
     (void)stream;
     return muMemFree_v2(pointer);
+}
+
+/* The same in the thread's own stream. */
+HCS_EXPORT MUresult muMemAllocAsync_ptsz(uint64_t *pointer, size_t bytes, void *stream) {
+    return muMemAllocAsync(pointer, bytes, stream);
+}
+HCS_EXPORT MUresult muMemAllocFromPoolAsync_ptsz(uint64_t *pointer, size_t bytes, void *pool,
+                                                 void *stream) {
+    return muMemAllocFromPoolAsync(pointer, bytes, pool, stream);
+}
+HCS_EXPORT MUresult muMemFreeAsync_ptsz(uint64_t pointer, void *stream) {
+    return muMemFreeAsync(pointer, stream);
 }

@@ -21,6 +21,9 @@ HCS_EXPORT MUresult muStreamQuery(void *stream) { ON_CARD(hcs_sim_stream_query(c
 HCS_EXPORT MUresult muStreamSynchronize(void *stream) {
     ON_CARD(hcs_sim_stream_wait(card, stream));
 }
+HCS_EXPORT MUresult muStreamSynchronize_ptsz(void *stream) {
+    ON_CARD(hcs_sim_stream_wait(card, own(stream)));
+}
 HCS_EXPORT MUresult muCtxSynchronize(void) { ON_CARD((hcs_sim_card_wait(card), MUSA_SUCCESS)); }
 
 HCS_EXPORT MUresult muEventCreate(void **event, unsigned flags) {

@@ -11,6 +11,13 @@ typedef int musaError_t;
 struct dim3 {
     uint32_t x, y, z;
 };
+struct musaPitchedPtr {
+    void *ptr;
+    size_t pitch, xsize, ysize;
+};
+struct musaExtent {
+    size_t width, height, depth;
+};
 typedef struct {
     struct dim3 gridDim, blockDim;
     size_t dynamicSmemBytes;
@@ -27,17 +34,25 @@ musaError_t musaDeviceReset(void);
 musaError_t musaMalloc(void **pointer, size_t bytes);
 musaError_t musaMallocManaged(void **pointer, size_t bytes, unsigned flags);
 musaError_t musaMallocPitch(void **pointer, size_t *pitch, size_t width, size_t height);
+musaError_t musaMalloc3D(struct musaPitchedPtr *pitched, struct musaExtent extent);
 musaError_t musaMallocAsync(void **pointer, size_t bytes, void *stream);
+musaError_t musaMallocAsync_ptsz(void **pointer, size_t bytes, void *stream);
+musaError_t musaMallocFromPoolAsync(void **pointer, size_t bytes, void *pool, void *stream);
+musaError_t musaMallocFromPoolAsync_ptsz(void **pointer, size_t bytes, void *pool, void *stream);
+musaError_t musaMemPoolCreate(void **pool, const struct pool_properties *properties);
+musaError_t musaMemPoolDestroy(void *pool);
 musaError_t musaDeviceGetMemPool(void **pool, int device);
 musaError_t musaMemPoolGetAttribute(void *pool, int attribute, void *value);
 musaError_t musaMemPoolTrimTo(void *pool, size_t bytes);
 musaError_t musaFree(void *pointer);
 musaError_t musaFreeAsync(void *pointer, void *stream);
+musaError_t musaFreeAsync_ptsz(void *pointer, void *stream);
 musaError_t musaMemGetInfo(size_t *free_bytes, size_t *total_bytes);
 musaError_t musaDeviceSynchronize(void);
 musaError_t musaStreamCreate(void **stream);
 musaError_t musaStreamDestroy(void *stream);
 musaError_t musaStreamSynchronize(void *stream);
+musaError_t musaStreamSynchronize_ptsz(void *stream);
 musaError_t musaEventCreateWithFlags(void **event, unsigned flags);
 musaError_t musaEventCreate(void **event);
 musaError_t musaEventDestroy(void *event);
@@ -115,6 +130,13 @@ HCS_EXPORT musaError_t musaMallocPitch(void **pointer, size_t *pitch, size_t wid
     return musaMalloc(pointer, *pitch * height);
 }
 
+HCS_EXPORT musaError_t musaMalloc3D(struct musaPitchedPtr *pitched, struct musaExtent extent) {
+    pitched->xsize = extent.width;
+    pitched->ysize = extent.height;
+    return musaMallocPitch(&pitched->ptr, &pitched->pitch, extent.width,
+                           extent.height * extent.depth);
+}
+
 HCS_EXPORT musaError_t musaMallocAsync(void **pointer, size_t bytes, void *stream) {
     uint64_t address;
     musaError_t error = enter();
@@ -124,6 +146,33 @@ HCS_EXPORT musaError_t musaMallocAsync(void **pointer, size_t bytes, void *strea
     }
     return error;
 }
+
+HCS_EXPORT musaError_t musaMallocFromPoolAsync(void **pointer, size_t bytes, void *pool,
+                                               void *stream) {
+    uint64_t address;
+    musaError_t error = enter();
+    error = error == MUSA_SUCCESS ? muMemAllocFromPoolAsync(&address, bytes, pool, stream) : error;
+    if (error == MUSA_SUCCESS) {
+        *pointer = (void *)(uintptr_t)address;
+    }
+    return error;
+}
+
+/* The same in the thread's own stream. */
+HCS_EXPORT musaError_t musaMallocAsync_ptsz(void **pointer, size_t bytes, void *stream) {
+    return musaMallocAsync(pointer, bytes, stream);
+}
+HCS_EXPORT musaError_t musaMallocFromPoolAsync_ptsz(void **pointer, size_t bytes, void *pool,
+                                                    void *stream) {
+    return musaMallocFromPoolAsync(pointer, bytes, pool, stream);
+}
+
+HCS_EXPORT musaError_t musaMemPoolCreate(void **pool, const struct pool_properties *properties) {
+    musaError_t error = enter();
+    return error == MUSA_SUCCESS ? muMemPoolCreate(pool, properties) : error;
+}
+
+HCS_EXPORT musaError_t musaMemPoolDestroy(void *pool) { return muMemPoolDestroy(pool); }
 
 HCS_EXPORT musaError_t musaDeviceGetMemPool(void **pool, int device) {
     musaError_t error = enter();
@@ -147,6 +196,10 @@ HCS_EXPORT musaError_t musaFreeAsync(void *pointer, void *stream) {
     return musaFree(pointer);
 }
 
+HCS_EXPORT musaError_t musaFreeAsync_ptsz(void *pointer, void *stream) {
+    return musaFreeAsync(pointer, stream);
+}
+
 HCS_EXPORT musaError_t musaMemGetInfo(size_t *free_bytes, size_t *total_bytes) {
     musaError_t error = enter();
     return error == MUSA_SUCCESS ? muMemGetInfo_v2(free_bytes, total_bytes) : error;
@@ -163,6 +216,10 @@ HCS_EXPORT musaError_t musaStreamCreate(void **stream) { ENTERED(muStreamCreate(
 HCS_EXPORT musaError_t musaStreamDestroy(void *stream) { return muStreamDestroy_v2(stream); }
 HCS_EXPORT musaError_t musaStreamSynchronize(void *stream) {
     ENTERED(muStreamSynchronize(stream));
+}
+
+HCS_EXPORT musaError_t musaStreamSynchronize_ptsz(void *stream) {
+    ENTERED(muStreamSynchronize_ptsz(stream));
 }
 
 HCS_EXPORT musaError_t musaEventCreateWithFlags(void **event, unsigned flags) {

@@ -42,6 +42,8 @@ typedef struct nvmlEventSet_st *nvmlEventSet_t;
 #define NVML_EVENT_XID_CRITICAL_ERROR 0x8ULL
 #define NVML_NVLINK_DEVICE_TYPE_GPU 0
 #define NVML_NVLINK_DEVICE_TYPE_SWITCH 2
+#define NVML_TOPOLOGY_HOSTBRIDGE 30
+#define NVML_TOPOLOGY_SYSTEM 50
 #define NVML_NO_INSTANCE 0xFFFFFFFFU /* gpuInstanceId and computeInstanceId without MIG */
 #define NVML_PCI_VENDOR 0x10DEU
 

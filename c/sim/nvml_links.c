@@ -1,9 +1,13 @@
-/* Simulated libnvidia-ml.so.1: NVLink.
+/* Simulated libnvidia-ml.so.1: NVLink, and the way over PCIe.
  *
  * The lanes of an `nvlink` are cables from card to card. Those of an `nvswitch` go to switches: a
  * card has as many as its best-connected pair has lanes. A card has a fixed number of physical
  * links, so a mesh of more cables than that cannot be wired and goes to switches too, as it does on
  * an HGX board.
+ *
+ * On switches a pair has no lanes of its own that could fail: what fails is a switch's end of both
+ * cards' links. So a pair that is down takes a switch's worth of links from each of the two, and
+ * with them from what they have to every other card.
  */
 #include "nvml.h"
 
@@ -49,13 +53,13 @@ bool hcs_nvml_has_links(const struct hcs_sim_scenario *scenario, unsigned number
 static bool find_remote(const struct hcs_sim_scenario *scenario, unsigned number, unsigned index,
                         struct remote *out) {
     bool meshed = is_meshed(scenario, number);
-    unsigned cables = 0, switched = 0, switched_up = 0, peer;
+    unsigned cables = 0, switched = 0, switched_down = 0, peer;
     for (size_t i = 0; i < scenario->link_count; i++) {
         const struct hcs_sim_link *link = &scenario->links[i];
         unsigned lanes = lanes_from(link, number, &peer);
         if (lanes && (meshed || link->type == HCS_SIM_NVSWITCH)) {
             switched = lanes > switched ? lanes : switched;
-            switched_up = link->up && lanes > switched_up ? lanes : switched_up;
+            switched_down += link->up ? 0 : LINKS_TO_A_SWITCH;
             continue;
         }
         if (index >= cables && index < cables + lanes) {
@@ -69,7 +73,7 @@ static bool find_remote(const struct hcs_sim_scenario *scenario, unsigned number
         cables += lanes;
     }
     index -= cables;
-    *out = (struct remote){.active = index < switched_up,
+    *out = (struct remote){.active = index + switched_down < switched,
                            .is_switch = true,
                            .bus = SWITCH_BUS + index / LINKS_TO_A_SWITCH};
     return index < switched;
@@ -127,5 +131,28 @@ EXPORT nvmlReturn_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t handle, uns
     if (!type)
         return NVML_ERROR_INVALID_ARGUMENT;
     *type = remote.is_switch ? NVML_NVLINK_DEVICE_TYPE_SWITCH : NVML_NVLINK_DEVICE_TYPE_GPU;
+    return NVML_SUCCESS;
+}
+
+/* --- PCIe ------------------------------------------------------------------------------------ */
+
+EXPORT nvmlReturn_t nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t one, nvmlDevice_t other,
+                                                        int *level);
+EXPORT nvmlReturn_t nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t one, nvmlDevice_t other,
+                                                        int *level) {
+    const nvmlDevice_t handles[] = {one, other};
+    int numa[2];
+    for (size_t i = 0; i < 2; i++) {
+        const struct hcs_sim_scenario *scenario;
+        const struct hcs_sim_device *device;
+        nvmlReturn_t result = hcs_nvml_enter(handles[i], &scenario, &device);
+        if (result != NVML_SUCCESS)
+            return result;
+        numa[i] = device->numa;
+        hcs_sim_scenario_release(scenario);
+    }
+    if (!level || one == other)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *level = numa[0] == numa[1] ? NVML_TOPOLOGY_HOSTBRIDGE : NVML_TOPOLOGY_SYSTEM;
     return NVML_SUCCESS;
 }

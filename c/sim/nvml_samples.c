@@ -5,6 +5,8 @@
 #include "card_processes.h"
 #include "nvml.h"
 
+#define MEMORY_BUS_BITS 5120U /* five stacks of HBM */
+
 /* --- Single numbers -------------------------------------------------------------------------- */
 
 /* Store the number that stands at `offset` of what the scenario says of a card. */
@@ -58,6 +60,42 @@ EXPORT nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t handle, int type, unsign
     case NVML_CLOCK_VIDEO: return NVML_ERROR_NOT_SUPPORTED;
     }
     return NVML_ERROR_INVALID_ARGUMENT;
+}
+
+/* NVML has no bandwidth: it tells the bus's width, and its clock, at which it moves two bits. */
+static unsigned memory_clock_max_mhz(const struct hcs_sim_device *device) {
+    unsigned gbits_s = 8 * device->memory_bandwidth_gbytes_s;
+    return (gbits_s * 1000 + MEMORY_BUS_BITS) / (2 * MEMORY_BUS_BITS);
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t handle, int type, unsigned *mhz);
+EXPORT nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t handle, int type, unsigned *mhz) {
+    const struct hcs_sim_scenario *scenario;
+    const struct hcs_sim_device *device;
+    nvmlReturn_t result = hcs_nvml_enter(handle, &scenario, &device);
+    if (result != NVML_SUCCESS)
+        return result;
+    bool of_memory = type == NVML_CLOCK_MEM;
+    if (!mhz || type < NVML_CLOCK_GRAPHICS || type > NVML_CLOCK_VIDEO)
+        result = NVML_ERROR_INVALID_ARGUMENT;
+    else if (type == NVML_CLOCK_VIDEO || (of_memory && !device->memory_bandwidth_gbytes_s))
+        result = NVML_ERROR_NOT_SUPPORTED;
+    else
+        *mhz = of_memory ? memory_clock_max_mhz(device) : device->core_clock_max_mhz;
+    hcs_sim_scenario_release(scenario);
+    return result;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetMemoryBusWidth(nvmlDevice_t handle, unsigned *bits);
+EXPORT nvmlReturn_t nvmlDeviceGetMemoryBusWidth(nvmlDevice_t handle, unsigned *bits) {
+    unsigned bandwidth;
+    nvmlReturn_t result = read_number(handle, FIELD(memory_bandwidth_gbytes_s), &bandwidth);
+    if (result != NVML_SUCCESS)
+        return result;
+    if (!bits)
+        return NVML_ERROR_INVALID_ARGUMENT;
+    *bits = MEMORY_BUS_BITS;
+    return bandwidth ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
 }
 
 static nvmlReturn_t read_temperature(nvmlDevice_t handle, int sensor, unsigned *celsius) {

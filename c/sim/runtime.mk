@@ -38,19 +38,21 @@ $(SIM_CUDART): sim/cudart.c sim/cuda.h sim/cudart.map
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,--version-script=sim/cudart.map \
 	  -o $@ $(filter %.c,$^) -ldl -pthread
 
-$(SIM_ASCEND_RUNTIME): sim/runtime_ascend.c sim/runtime_ascend_work.c sim/runtime_ascend.h \
-                       $(SIM_CARDS) $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
+$(SIM_ASCEND_RUNTIME): sim/runtime_ascend.c sim/runtime_ascend_memory.c \
+                       sim/runtime_ascend_work.c sim/runtime_ascend.h $(SIM_CARDS) \
+                       $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
-$(SIM_ASCENDCL): sim/ascendcl.c sim/runtime_ascend.h $(SIM_ASCEND_RUNTIME)
+$(SIM_ASCENDCL): sim/ascendcl.c sim/ascendcl_memory.c sim/runtime_ascend.h $(SIM_ASCEND_RUNTIME)
 	@$(LINK_SIM_RUNTIME)
 
-$(SIM_HIP): sim/hip.c sim/hip_pools.c sim/hip_work.c sim/hip.h sim/hip.map $(SIM_CARDS) \
-            $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
+$(SIM_HIP): sim/hip.c sim/hip_arrays.c sim/hip_launch.c sim/hip_lookup.c sim/hip_pools.c \
+            sim/hip_work.c sim/hip.h sim/hip.map $(SIM_CARDS) $(SIM_CARDS_HEADERS) $(SIM_WORK) \
+            $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME) -Wl,--version-script=sim/hip.map
 
-$(SIM_CNDRV): sim/cndrv.c sim/cndrv_pools.c sim/cndrv_work.c sim/cndrv.h $(SIM_CARDS) \
-              $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
+$(SIM_CNDRV): sim/cndrv.c sim/cndrv_memory.c sim/cndrv_pools.c sim/cndrv_work.c sim/cndrv.h \
+              $(SIM_CARDS) $(SIM_CARDS_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
 $(SIM_CNRT): sim/cnrt.c sim/cndrv.h $(SIM_CNDRV)

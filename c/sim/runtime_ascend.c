@@ -9,7 +9,10 @@
 #include "runtime_cards.h"
 #include "runtime_handles.h"
 
+#define HUGE_PAGE_BYTES (2u << 20)
+
 enum { SIDE_DEVICE = 1 };
+enum { ATTACH_GLOBAL = 1 };
 
 static unsigned times_set[HCS_SIM_DEVICES_MAX];
 
@@ -85,9 +88,13 @@ HCS_EXPORT rtError_t rtMallocCached(void **pointer, uint64_t bytes, uint32_t typ
     return rtMalloc(pointer, bytes, type, module);
 }
 
+/* Attached to all, it comes in huge pages. */
 HCS_EXPORT rtError_t rtMemAllocManaged(void **pointer, uint64_t bytes, uint32_t flag,
                                        uint16_t module) {
-    return rtMalloc(pointer, bytes, flag, module);
+    uint64_t multiple = flag == ATTACH_GLOBAL ? HUGE_PAGE_BYTES : 1;
+    return bytes > UINT64_MAX - multiple
+               ? ACL_ERROR_RT_MEMORY_ALLOCATION
+               : rtMalloc(pointer, (bytes + multiple - 1) / multiple * multiple, flag, module);
 }
 
 HCS_EXPORT rtError_t rtFree(void *pointer) {

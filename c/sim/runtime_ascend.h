@@ -47,6 +47,18 @@ struct driver_properties { /* rtDrvMemProp_t */
     uint64_t reserve;
 };
 _Static_assert(sizeof(struct driver_properties) == 32, "rtDrvMemProp_t");
+struct allocation_config { /* rtMallocConfig_t, aclrtMallocConfig */
+    struct { int attribute; uint32_t device, rest; } *attributes;
+    size_t count;
+};
+_Static_assert(sizeof(*((struct allocation_config *)NULL)->attributes) == 12,
+               "rtMallocAttribute_t");
+struct pool_properties { /* rtMemPoolProps */
+    uint32_t side, device;
+    int handle_type;
+    size_t bytes_max;
+    uint64_t reserve;
+};
 
 rtError_t rtGetDeviceCount(int32_t *count);
 rtError_t rtSetDevice(int32_t device);
@@ -66,6 +78,30 @@ rtError_t rtReserveMemAddress(void **address, size_t bytes, size_t alignment, vo
                               uint64_t flags);
 rtError_t rtMapMem(void *address, size_t bytes, size_t offset, void *handle, uint64_t flags);
 rtError_t rtUnmapMem(void *address);
+rtError_t rtMemAlloc(void **pointer, uint64_t bytes, int policy, int advice,
+                     struct allocation_config *config);
+rtError_t rtsMalloc(void **pointer, uint64_t bytes, int policy, int advice,
+                    struct allocation_config *config);
+rtError_t rtsFree(void *pointer);
+rtError_t rtFreeWithDevSync(void *pointer);
+rtError_t rtDvppMallocWithFlag(void **pointer, uint64_t bytes, uint32_t flag, uint16_t module);
+rtError_t rtDvppMalloc(void **pointer, uint64_t bytes, uint16_t module);
+rtError_t rtDvppFree(void *pointer);
+rtError_t rtMemFreeManaged(void *pointer);
+rtError_t rtsMemMallocPhysical(void **handle, size_t bytes, int policy,
+                               struct allocation_config *config);
+rtError_t rtsMemFreePhysical(void **handle);
+rtError_t rtsMemMap(void *address, size_t bytes, size_t offset, void *handle, uint64_t flags);
+rtError_t rtsMemUnmap(void *address);
+rtError_t rtMemRetainAllocationHandle(void *address, void **handle);
+rtError_t rtsMemGetInfo(int type, size_t *free_bytes, size_t *total_bytes);
+rtError_t rtsDeviceGetInfo(uint32_t device, int attribute, int64_t *value);
+rtError_t rtMemPoolCreate(void **pool, const struct pool_properties *properties);
+rtError_t rtMemPoolDestroy(void *pool);
+rtError_t rtMemPoolGetAttr(void *pool, int attribute, void *value);
+rtError_t rtMemPoolTrimTo(void *pool, uint64_t keep_bytes);
+rtError_t rtMemPoolMallocAsync(void **pointer, uint64_t bytes, void *pool, void *stream);
+rtError_t rtMemPoolFreeAsync(void *pointer, void *stream);
 
 rtError_t rtStreamCreate(void **stream, int32_t priority);
 rtError_t rtStreamDestroy(void *stream);

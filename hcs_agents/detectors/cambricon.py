@@ -18,6 +18,7 @@ from hcs_agents.detectors import cambricon_abi as abi
 from hcs_agents.detectors.cambricon_samples import Sampler, processes_of
 from hcs_agents.detectors.cambricon_scan import Place, answer, describe_card, enumerate_cards
 from hcs_agents.detectors.cards import Answer, KnownCards
+from hcs_agents.detectors.pcie import PcieWays, measured
 from hcs_agents.detectors.polled import Lookout, PolledFaults
 from hcs_agents.detectors.port import (
     ActiveFault,
@@ -46,6 +47,7 @@ class CambriconDetector:
         self._cndev: abi.Cndev | None = None
         self._sampler: Sampler | None = None
         self._cards: KnownCards[Place] = KnownCards()
+        self._ways: PcieWays[Place] = PcieWays()
         self._faults = PolledFaults()
         self._lookout = Lookout(self._look, pause=self._pause)
         self._events: ctypes.c_void_p | None = None
@@ -60,6 +62,7 @@ class CambriconDetector:
         self._sampler = Sampler(self._cndev)
         self._faults.remember(active)
         self._cards = KnownCards()
+        self._ways = PcieWays()
         self._cards.note(enumerate_cards(self._cndev))
         self._listen(self._cndev, self._cards.places)
 
@@ -69,10 +72,10 @@ class CambriconDetector:
         found = enumerate_cards(cndev)
         self._cards.note(found)
         self._listen(cndev, found.cards)
-        described = {d: describe_card(cndev, d, found.cards) for d in found.cards}
+        described = {d: describe_card(cndev, d, found.cards, self._ways) for d in found.cards}
         # Asked afterwards: a card that went away while it was described is not reported half.
         told = self._cards.fingerprints(described, self._answers(cndev))
-        completed = [pci.complete(device, self._sysfs) for device in told]
+        completed = measured(pci.complete(device, self._sysfs) for device in told)
         return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:

@@ -39,6 +39,7 @@ DRIVER_RUNNING = 4
 RESULT_PASS = 0
 RESULT_FAIL = 20
 MAC_UP = 1
+PCIE_RELATIONS = range(1, 7)  # meeting on one board, at one switch, and so on up to two CPUs
 EVENT_XID = 1
 UUID_BYTES = 37
 INCIDENTS_MAX = 64
@@ -99,6 +100,17 @@ class ProcessInfo(ctypes.Structure):
         ("pid", ctypes.c_uint32),
         ("physical_used", ctypes.c_uint64),
         ("virtual_used", ctypes.c_uint64),
+    )
+
+
+class DdrInfo(ctypes.Structure):
+    """`cndevDDRInfo_t`."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("data_width", ctypes.c_uint32),  # bits
+        ("bandwidth", ctypes.c_uint32),  # whole GB/s; the rest, in a form of its own, is less
+        ("bandwidth_decimal", ctypes.c_uint32),
     )
 
 
@@ -426,6 +438,12 @@ class LinkRemote(ctypes.Structure):
     )
 
 
+class Relationship(ctypes.Structure):
+    """`cndevTopologyRelationship_t`."""
+
+    _fields_ = (("version", ctypes.c_int32), ("relation", ctypes.c_uint32))
+
+
 class EventData(ctypes.Structure):
     """`cndevEventData_t`."""
 
@@ -446,6 +464,7 @@ SIZES = {
     Uuid: 56,
     MemoryV2: 176,
     Memory: 208,
+    DdrInfo: 16,
     ProcessInfo: 24,
     VersionInfo: 28,
     PcieV2: 64,
@@ -473,6 +492,7 @@ SIZES = {
     LinkStatusV2: 44,
     LinkStatus: 8,
     LinkRemote: 376,
+    Relationship: 8,
     EventData: 104,
 }
 """Bytes of each structure in the vendor's header."""

@@ -1,4 +1,4 @@
-"""What CNDev says about a card: identity, memory, place in the machine, MLU-Link ports."""
+"""What CNDev says about a card: identity, memory, place in the machine, links to other cards."""
 
 import ctypes
 import functools
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hcs_agents.detectors import cambricon_abi as abi
 from hcs_agents.detectors.calls import cpu_list, numbered, positive
 from hcs_agents.detectors.cards import Answer, Found, answer_of
+from hcs_agents.detectors.pcie import PcieWays, way_to
 from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
@@ -60,7 +61,10 @@ def answer(cndev: abi.Cndev, device_id: DeviceId, handle: int) -> Answer:
 
 
 def describe_card(
-    cndev: abi.Cndev, device_id: DeviceId, cards: Mapping[DeviceId, Place]
+    cndev: abi.Cndev,
+    device_id: DeviceId,
+    cards: Mapping[DeviceId, Place],
+    ways: PcieWays[Place],
 ) -> DeviceFingerprint:
     """Return the fingerprint of one of `cards`; what CNDev does not say stays empty."""
     handle = cards[device_id].handle
@@ -75,20 +79,13 @@ def describe_card(
         pci_address=_pci_address(cndev, handle),
         numa_node=_numa_node(cndev, handle),
         vram_bytes=(memory_of(cndev, handle) or (0, 0))[0],
-        memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
+        memory_bandwidth_gbytes_s=(
+            profile.memory_bandwidth_gbytes_s or _memory_bandwidth_gbytes_s(cndev, handle)
+        ),
         fp16_gflops=profile.fp16_gflops,
         fp32_gflops=profile.fp32_gflops,
         driver_version=driver_version,
-        links=tuple(
-            Link(
-                peer=peer,
-                type=LinkType.MLU_LINK,
-                lanes=ports,
-                bandwidth_gbytes_s=ports * profile.lane_gbytes_s,
-            )
-            for peer, ports in sorted(_ports_to(cndev, handle).items())
-            if peer in cards and peer != device_id
-        ),
+        links=_links(cndev, device_id, cards, ways, profile.lane_gbytes_s),
         serial=_serial(cndev, handle),
         int8_gops=profile.int8_gops,
         matrix_cores=_cores(cndev, handle),
@@ -112,6 +109,11 @@ def memory_of(cndev: abi.Cndev, handle: int) -> tuple[int, int] | None:
         if not cndev.fill("cndevGetMemoryUsage", memory, handle):
             return None
     return memory.physical_total * BYTES_PER_MB, memory.physical_used * BYTES_PER_MB
+
+
+def _memory_bandwidth_gbytes_s(cndev: abi.Cndev, handle: int) -> float:
+    info = abi.DdrInfo()
+    return float(info.bandwidth) if cndev.fill("cndevGetDDRInfo", info, handle) else 0
 
 
 def _pci_address(cndev: abi.Cndev, handle: int) -> str:
@@ -170,6 +172,39 @@ def _cpu_affinity(cndev: abi.Cndev, handle: int) -> str:
         return ""
     words = affinity.bit_map[: -(-affinity.cpu_count // WORD_BITS)]
     return cpu_list(functools.reduce(lambda mask, word: mask << WORD_BITS | word, words, 0))
+
+
+def _share_pcie(cndev: abi.Cndev, one: Place, other: Place) -> bool | None:
+    """Say whether two cards are on one PCIe; `None` when that is put off."""
+    answer = abi.Relationship()
+    result = cndev.ask("cndevTopologyGetRelationship", answer, one.handle, other.handle)
+    if result in abi.LACKING:
+        return False
+    return answer.relation in abi.PCIE_RELATIONS if result == abi.OK else None
+
+
+def _links(
+    cndev: abi.Cndev,
+    device_id: DeviceId,
+    cards: Mapping[DeviceId, Place],
+    ways: PcieWays[Place],
+    lane_gbytes_s: float,
+) -> tuple[Link, ...]:
+    ports_to = _ports_to(cndev, cards[device_id].handle)
+    links = [
+        Link(
+            peer=peer,
+            type=LinkType.MLU_LINK,
+            lanes=ports,
+            bandwidth_gbytes_s=ports * lane_gbytes_s,
+        )
+        for peer, ports in ports_to.items()
+        if peer in cards and peer != device_id
+    ]
+    share_pcie = functools.partial(_share_pcie, cndev)
+    reached = ways.peers(device_id, cards, share_pcie, wired=ports_to)
+    links += [way_to(peer) for peer in reached]
+    return tuple(sorted(links, key=lambda link: link.peer))
 
 
 def _ports_to(cndev: abi.Cndev, handle: int) -> Counter[DeviceId]:

@@ -28,6 +28,7 @@ from hcs_agents.detectors.huawei_scan import (
     found_chips,
     health_of,
 )
+from hcs_agents.detectors.pcie import measured
 from hcs_agents.detectors.port import (
     ActiveFault,
     DeviceProcess,
@@ -103,7 +104,7 @@ class HuaweiDetector:
         described = {device_id: describe_chip(dcmi, device_id, chips) for device_id in chips}
         # Asked afterwards: a chip that went away while it was described is not reported half.
         told = self._chips.fingerprints(described, self._answers(dcmi))
-        completed = [pci.complete(device, self._sysfs) for device in told]
+        completed = measured(pci.complete(device, self._sysfs) for device in told)
         return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:

@@ -1,4 +1,4 @@
-"""What DCMI says about a chip: identity, memory, place in the machine, HCCS links."""
+"""What DCMI says about a chip: identity, memory, place in the machine, links to other chips."""
 
 import ctypes
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hcs_agents.detectors import huawei_abi as abi
 from hcs_agents.detectors.calls import numbered
 from hcs_agents.detectors.cards import Answer, Found, answer_of
+from hcs_agents.detectors.pcie import way_to
 from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
@@ -14,6 +15,7 @@ from hcs_bus.names import DeviceId, LinkType, Vendor
 
 BYTES_PER_MB = 1024**2
 HCCS_TYPES = (abi.TOPO_HCCS, abi.TOPO_HCCS_SWITCH)
+PCIE_TYPES = (abi.TOPO_SYS, abi.TOPO_PHB, abi.TOPO_PXB, abi.TOPO_PIX)
 FIRMWARE = (abi.COMPONENT_HILINK, abi.COMPONENT_IMU, abi.COMPONENT_XLOADER)
 """Whose version `npu-smi` calls that of the firmware: 910B, 910C and 310P; 910; 310."""
 
@@ -147,14 +149,10 @@ def describe_chip(
         fp32_gflops=profile.fp32_gflops,
         driver_version=_version(dcmi, "dcmi_get_driver_version"),
         links=tuple(
-            Link(
-                peer=peer,
-                type=LinkType.HCCS,
-                lanes=1,
-                bandwidth_gbytes_s=profile.lane_gbytes_s,
-            )
+            link
             for peer, other in sorted(chips.items(), key=lambda item: item[0])
-            if peer != device_id and _has_hccs(dcmi, chip, other)
+            if peer != device_id
+            and (link := _link(dcmi, chip, peer, other, profile.lane_gbytes_s)) is not None
         ),
         serial=_serial(dcmi, chip)[1],
         int8_gops=profile.int8_gops,
@@ -222,9 +220,23 @@ def _cpu_affinity(dcmi: abi.Dcmi, chip: Chip) -> str:
     return abi.text_of(buffer.value) if result == abi.OK else ""
 
 
-def _has_hccs(dcmi: abi.Dcmi, chip: Chip, other: Chip) -> bool:
+def _link(
+    dcmi: abi.Dcmi, chip: Chip, peer: DeviceId, other: Chip, lane_gbytes_s: float
+) -> Link | None:
+    """Return what connects a chip to another; `None` when DCMI does not know."""
+    kind = _topology(dcmi, chip, other)
+    if kind in PCIE_TYPES:
+        return way_to(peer)
+    if kind == abi.TOPO_SIO and other.card_id == chip.card_id:
+        lane_gbytes_s = 0  # more than HCCS, but nobody says how much
+    elif kind not in HCCS_TYPES:
+        return None
+    return Link(peer=peer, type=LinkType.HCCS, lanes=1, bandwidth_gbytes_s=lane_gbytes_s)
+
+
+def _topology(dcmi: abi.Dcmi, chip: Chip, other: Chip) -> int | None:
     kind = ctypes.c_int(-1)
     result = dcmi.call(
         "dcmi_get_topo_info_by_device_id", *chip.place, *other.place, ctypes.byref(kind)
     )
-    return result == abi.OK and kind.value in HCCS_TYPES
+    return kind.value if result == abi.OK else None

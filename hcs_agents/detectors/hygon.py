@@ -14,6 +14,7 @@ from hcs_agents.detectors.cards import Answer, KnownCards
 from hcs_agents.detectors.hygon_kfd import KfdTopology
 from hcs_agents.detectors.hygon_smi import RocmSmi
 from hcs_agents.detectors.hygon_source import DcuSource, fingerprint
+from hcs_agents.detectors.pcie import measured
 from hcs_agents.detectors.polled import Lookout, PolledFaults
 from hcs_agents.detectors.port import (
     ActiveFault,
@@ -64,7 +65,7 @@ class HygonDetector:
         # Asked afterwards: a card that went away while it was described is not reported half.
         answers = source.answers(self._cards.places)
         told = self._cards.fingerprints(described, answers)
-        completed = [pci.complete(device, self._sysfs) for device in told]
+        completed = measured(pci.complete(device, self._sysfs) for device in told)
         return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:

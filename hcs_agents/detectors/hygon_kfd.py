@@ -13,12 +13,14 @@ from hcs_agents.detectors.cards import Answer, Found
 from hcs_agents.detectors.hygon_pci import DcuCard
 from hcs_agents.detectors.hygon_source import Dcu, identity, pci_address
 from hcs_agents.detectors.pci import VENDORS, read
+from hcs_agents.detectors.pcie import way_to
 from hcs_agents.detectors.port import Counters, DeviceProcess, LibraryBrokenError, Reading
-from hcs_bus.events import DeviceSample
-from hcs_bus.names import DeviceId, Vendor
+from hcs_bus.events import DeviceSample, Link
+from hcs_bus.names import DeviceId, LinkType, Vendor
 
 NODES = Path("class/kfd/kfd/topology/nodes")
 PROCESSES = Path("class/kfd/kfd/proc")
+IO_LINK_PCIE = 2
 IO_LINK_XGMI = 11
 HEAP_FRAME_BUFFER = (1, 2)  # the part that the host can map, and the rest
 
@@ -26,6 +28,10 @@ HEAP_FRAME_BUFFER = (1, 2)  # the part that the host can map, and the rest
 MILLIDEGREES_PER_DEGREE = 1_000
 MICROWATTS_PER_WATT = 1_000_000
 HZ_PER_MHZ = 1_000_000
+
+# KFD states what a link moves one way: 32000 MB/s of PCIe 4 with 16 lanes.
+MBYTES_PER_GBYTE = 1_000
+DIRECTIONS = 2
 
 
 class _Node(NamedTuple):
@@ -78,7 +84,7 @@ class KfdTopology:
                 if bank.get("heap_type") in HEAP_FRAME_BUFFER
             ),
             driver_version=self._driver_version(),
-            latencies_ns=self.latencies_ns(device_id),
+            links=self._links(device_id),
             serial=pci.text("serial_number"),
             pcie_generation_max=generation_max,
             pcie_width_max=width_max,
@@ -86,14 +92,15 @@ class KfdTopology:
             firmware_version=pci.text("vbios_version"),
         )
 
-    def latencies_ns(self, device_id: DeviceId) -> dict[DeviceId, int]:
-        """Return the latencies to the cards wired to one, as far as the platform states them."""
+    def wires(self, device_id: DeviceId) -> dict[DeviceId, Link]:
+        """Return a card's wires by the card at their other end, as the platform states them."""
         cards = self._found()
         if device_id not in cards:
             return {}
-        links = _children(self._directory(cards[device_id]) / "io_links")
-        wired = {link["node_to"]: link.get("min_latency", 0) for link in links if _is_xgmi(link)}
-        return {peer: wired[node.number] for peer, node in cards.items() if node.number in wired}
+        peer_at = {node.number: peer for peer, node in cards.items()}
+        links = [link for link in self._io_links(cards[device_id]) if _is_xgmi(link)]
+        wired = {peer_at[link["node_to"]]: link for link in links if link["node_to"] in peer_at}
+        return {peer: _wire(peer, link) for peer, link in wired.items()}
 
     def uncorrectable(self, index: int) -> dict[str, int]:
         """Sysfs has no such counters; see `DcuSource`."""
@@ -143,6 +150,21 @@ class KfdTopology:
                 found.append((node, device_id))
         return {device_id: node for node, device_id in sorted(found)}
 
+    def _links(self, device_id: DeviceId) -> tuple[Link, ...]:
+        cards, wires = self._found(), self.wires(device_id)
+        found = list(wires.values())
+        if device_id in cards and self._is_on_pcie(cards[device_id]):
+            others = [peer for peer in cards if peer != device_id and peer not in wires]
+            found += [way_to(peer) for peer in others if self._is_on_pcie(cards[peer])]
+        return tuple(sorted(found, key=lambda link: link.peer))
+
+    def _is_on_pcie(self, node: _Node) -> bool:
+        """Say whether a card reaches a processor over PCIe; KFD names only next neighbours."""
+        return any(link.get("type") == IO_LINK_PCIE for link in self._io_links(node))
+
+    def _io_links(self, node: _Node) -> list[dict[str, int]]:
+        return _children(self._directory(node) / "io_links")
+
     def _directory(self, node: _Node) -> Path:
         return self._sysfs / NODES / str(node.number)
 
@@ -186,6 +208,16 @@ def _address(properties: Mapping[str, int]) -> str:
 
 def _is_xgmi(link: Mapping[str, int]) -> bool:
     return link.get("type") == IO_LINK_XGMI and "node_to" in link
+
+
+def _wire(peer: DeviceId, link: Mapping[str, int]) -> Link:
+    return Link(
+        peer=peer,
+        type=LinkType.XGMI,
+        lanes=1,
+        bandwidth_gbytes_s=DIRECTIONS * link.get("max_bandwidth", 0) / MBYTES_PER_GBYTE,
+        latency_ns=link.get("min_latency", 0),
+    )
 
 
 def _children(directory: Path) -> list[dict[str, int]]:

@@ -1,4 +1,4 @@
-"""Hygon cards as rocm_smi tells about them, and what only the kernel knows: distances and CPUs."""
+"""Hygon cards as rocm_smi tells about them, and what only the kernel knows: wires and CPUs."""
 
 import ctypes
 from collections.abc import Mapping
@@ -12,8 +12,10 @@ from hcs_agents.detectors.hygon_pci import DcuCard
 from hcs_agents.detectors.hygon_samples import link_max, read_card
 from hcs_agents.detectors.hygon_source import Dcu, identity, pci_address
 from hcs_agents.detectors.pci import VENDORS
+from hcs_agents.detectors.pcie import way_to
 from hcs_agents.detectors.port import DeviceProcess, LibraryBrokenError, Reading
-from hcs_bus.names import DeviceId, Vendor
+from hcs_bus.events import Link
+from hcs_bus.names import DeviceId, LinkType, Vendor
 
 DOMAIN_SHIFT = 32
 CODE_SUFFIX = "_UE"  # uncorrectable errors: the driver's own word for them
@@ -79,7 +81,7 @@ class RocmSmi:
             numa_node=-1 if numa is None else numa,
             vram_bytes=rsmi.vram_bytes(index) or 0,
             driver_version=rsmi.text("rsmi_version_str_get", abi.COMPONENT_DRIVER),
-            latencies_ns=self._latencies_ns(device_id, cards),
+            links=self._links(device_id, cards),
             serial=rsmi.text("rsmi_dev_serial_number_get", ctypes.c_uint32(index)),
             pcie_generation_max=generation_max,
             pcie_width_max=width_max,
@@ -139,17 +141,20 @@ class RocmSmi:
             return ""
         return f"{version.major}.{version.minor}.{version.patch}"
 
-    def _latencies_ns(
-        self, device_id: DeviceId, cards: Mapping[DeviceId, int]
-    ) -> dict[DeviceId, int]:
-        stated, index = self._kernel.latencies_ns(device_id), cards[device_id]
-        return {
-            peer: stated.get(peer, 0)
-            for peer, other in cards.items()
-            if other != index and self._xgmi(index, other)
-        }
+    def _links(self, device_id: DeviceId, cards: Mapping[DeviceId, int]) -> tuple[Link, ...]:
+        stated, index = self._kernel.wires(device_id), cards[device_id]
+        found = []
+        for peer, other in sorted(cards.items()):
+            kind, hops = (None, 0) if other == index else self._link_type(index, other)
+            if kind == abi.LINK_XGMI and hops == 1:  # without another card between
+                wire = Link(peer=peer, type=LinkType.XGMI, lanes=1, bandwidth_gbytes_s=0)
+                found.append(stated.get(peer, wire))
+            elif kind == abi.LINK_PCIE:
+                found.append(way_to(peer))
+        return tuple(found)
 
-    def _xgmi(self, index: int, other: int) -> bool:
+    def _link_type(self, index: int, other: int) -> tuple[int | None, int]:
+        """Return how a card reaches another, and over how many hops; `None`: it does not say."""
         hops, kind = ctypes.c_uint64(), ctypes.c_int()
         result = self._rsmi.call(
             "rsmi_topo_get_link_type",
@@ -158,4 +163,4 @@ class RocmSmi:
             ctypes.byref(hops),
             ctypes.byref(kind),
         )
-        return result == abi.OK and kind.value == abi.LINK_XGMI and hops.value == 1
+        return (kind.value, hops.value) if result == abi.OK else (None, 0)

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from hcs_agents.detectors.cards import Answer, Found
 from hcs_agents.detectors.hygon_models import model_of
 from hcs_agents.detectors.port import DeviceProcess, Reading
-from hcs_agents.hardware import profile_of
+from hcs_agents.hardware import HardwareProfile, profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
 
@@ -24,9 +26,7 @@ class Dcu:
     numa_node: int
     vram_bytes: int
     driver_version: str
-    latencies_ns: Mapping[
-        DeviceId, int
-    ]  # to the cards wired to it by xGMI, without another between
+    links: tuple[Link, ...]  # their bandwidth is what the platform states, 0 when it does not
     serial: str
     pcie_generation_max: int
     pcie_width_max: int
@@ -86,16 +86,7 @@ def fingerprint(dcu: Dcu) -> DeviceFingerprint:
         fp16_gflops=profile.fp16_gflops,
         fp32_gflops=profile.fp32_gflops,
         driver_version=dcu.driver_version,
-        links=tuple(
-            Link(
-                peer=peer,
-                type=LinkType.XGMI,
-                lanes=1,
-                bandwidth_gbytes_s=profile.lane_gbytes_s,
-                latency_ns=latency_ns,
-            )
-            for peer, latency_ns in sorted(dcu.latencies_ns.items())
-        ),
+        links=tuple(_at_full_speed(link, profile) for link in dcu.links),
         serial=dcu.serial,
         int8_gops=profile.int8_gops,
         pcie_generation_max=dcu.pcie_generation_max,
@@ -104,3 +95,10 @@ def fingerprint(dcu: Dcu) -> DeviceFingerprint:
         library_version=dcu.library_version,
         firmware_version=dcu.firmware_version,
     )
+
+
+def _at_full_speed(link: Link, profile: HardwareProfile) -> Link:
+    """Return a wire of xGMI with the data sheet's bandwidth; one without is taken as it is."""
+    if link.type is not LinkType.XGMI or not profile.lane_gbytes_s:
+        return link
+    return msgspec.structs.replace(link, bandwidth_gbytes_s=link.lanes * profile.lane_gbytes_s)

@@ -22,6 +22,7 @@ from hcs_agents.detectors.mthreads_scan import (
     detach,
     ecc_errors,
 )
+from hcs_agents.detectors.pcie import PcieWays, measured
 from hcs_agents.detectors.polled import Lookout, PolledFaults
 from hcs_agents.detectors.port import (
     ActiveFault,
@@ -44,6 +45,7 @@ class MooreThreadsDetector:
         self._mtml: abi.Mtml | None = None
         self._cards: KnownCards[int] = KnownCards()
         self._objects: dict[DeviceId, Card] = {}  # of all of them
+        self._ways: PcieWays[Card] = PcieWays()
         self._faults = PolledFaults()
         self._lookout = Lookout(self._look)
 
@@ -52,6 +54,7 @@ class MooreThreadsDetector:
         self._mtml = abi.Mtml()
         self._faults.remember(active)
         self._cards = KnownCards()
+        self._ways = PcieWays()
         self._enumerate(self._mtml)
 
     def fingerprint(self) -> tuple[DeviceFingerprint, ...]:
@@ -59,10 +62,10 @@ class MooreThreadsDetector:
         mtml = self._opened()
         self._enumerate(mtml)
         cards = self._objects
-        described = {d: describe_card(mtml, d, card, cards) for d, card in cards.items()}
+        described = {d: describe_card(mtml, d, cards, self._ways) for d in cards}
         # Asked afterwards: a card that went away while it was described is not reported half.
         told = self._cards.fingerprints(described, self._answers(mtml))
-        completed = [pci.complete(device, self._sysfs) for device in told]
+        completed = measured(pci.complete(device, self._sysfs) for device in told)
         return bounds.fingerprints(sorted(completed, key=lambda device: device.index))
 
     def sample(self) -> tuple[Reading, ...]:

@@ -22,6 +22,7 @@ UNINITIALIZED = 666
 GPU_IS_LOST = 669
 GONE = (NOT_FOUND, GPU_IS_LOST)
 LINK_DOWN = 0
+PCIE_LEVELS = range(6)  # meeting on one board, at one switch, and so on up to two CPUs
 VOLATILE = 0  # the counters that begin at zero with each reset
 LOCATION_DRAM = 1
 CORRECTED, UNCORRECTED = 0, 1

@@ -1,13 +1,15 @@
-"""What MTML says about a card: identity, memory, place in the machine, MTLink."""
+"""What MTML says about a card: identity, memory, place in the machine, links to other cards."""
 
 import ctypes
+import functools
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hcs_agents.detectors import mthreads_abi as abi
 from hcs_agents.detectors.calls import cpu_list, positive
 from hcs_agents.detectors.cards import Answer, answer_of
+from hcs_agents.detectors.pcie import PcieWays, way_to
 from hcs_agents.hardware import profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, LinkType, Vendor
@@ -90,9 +92,10 @@ def ecc_count(mtml: abi.Mtml, card: Card, kind: int) -> int | None:
 
 
 def describe_card(
-    mtml: abi.Mtml, device_id: DeviceId, card: Card, known: Collection[DeviceId]
+    mtml: abi.Mtml, device_id: DeviceId, cards: Mapping[DeviceId, Card], ways: PcieWays[Card]
 ) -> DeviceFingerprint:
-    """Return a card's fingerprint; what MTML does not say stays empty."""
+    """Return the fingerprint of one of `cards`; what MTML does not say stays empty."""
+    card = cards[device_id]
     name = mtml.text("mtmlDeviceGetName", card.device, abi.NAME_BYTES)
     profile = profile_of(Vendor.MTHREADS, name)
     pci = mtml.pci(card.device)
@@ -104,20 +107,15 @@ def describe_card(
         pci_address=_pci_address(pci),
         numa_node=_numa_node(mtml, card),
         vram_bytes=vram_bytes(mtml, card) or 0,
-        memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
+        memory_bandwidth_gbytes_s=(
+            profile.memory_bandwidth_gbytes_s
+            or mtml.number("mtmlMemoryGetBandwidth", card.memory)
+            or 0
+        ),
         fp16_gflops=profile.fp16_gflops,
         fp32_gflops=profile.fp32_gflops,
         driver_version=_driver_version(mtml),
-        links=tuple(
-            Link(
-                peer=peer,
-                type=LinkType.MTLINK,
-                lanes=lanes,
-                bandwidth_gbytes_s=lanes * profile.lane_gbytes_s,
-            )
-            for peer, lanes in sorted(_links_to(mtml, card).items())
-            if peer in known and peer != device_id
-        ),
+        links=_links(mtml, device_id, cards, ways, profile.lane_gbytes_s),
         serial=_serial(mtml, card),
         int8_gops=profile.int8_gops,
         pcie_generation_max=0 if pci is None else positive(pci.max_generation) or 0,
@@ -158,6 +156,34 @@ def _driver_version(mtml: abi.Mtml) -> str:
     version = mtml.text("mtmlSystemGetDriverVersion", system, abi.VERSION_BYTES)
     mtml.call("mtmlLibraryFreeSystem", system)
     return version
+
+
+def _links(
+    mtml: abi.Mtml,
+    device_id: DeviceId,
+    cards: Mapping[DeviceId, Card],
+    ways: PcieWays[Card],
+    lane_gbytes_s: float,
+) -> tuple[Link, ...]:
+    lanes_to = _links_to(mtml, cards[device_id])
+    links = [
+        Link(peer=peer, type=LinkType.MTLINK, lanes=lanes, bandwidth_gbytes_s=lanes * lane_gbytes_s)
+        for peer, lanes in lanes_to.items()
+        if peer in cards and peer != device_id
+    ]
+    share_pcie = functools.partial(_share_pcie, mtml)
+    reached = ways.peers(device_id, cards, share_pcie, wired=lanes_to)
+    links += [way_to(peer) for peer in reached]
+    return tuple(sorted(links, key=lambda link: link.peer))
+
+
+def _share_pcie(mtml: abi.Mtml, one: Card, other: Card) -> bool | None:
+    """Say whether two cards are on one PCIe; `None` when that is put off."""
+    level = ctypes.c_uint()
+    result = mtml.call("mtmlDeviceGetTopologyLevel", one.device, other.device, ctypes.byref(level))
+    if result == abi.NOT_SUPPORTED:
+        return False
+    return level.value in abi.PCIE_LEVELS if result == abi.OK else None
 
 
 def _links_to(mtml: abi.Mtml, card: Card) -> Counter[DeviceId]:

@@ -16,6 +16,7 @@ from hcs_agents.detectors import pci
 from hcs_agents.detectors.calls import cpu_list
 from hcs_agents.detectors.nvidia_calls import SESSION_OVER, UNSUPPORTED, Handle, Inquiry
 from hcs_agents.detectors.nvidia_links import NvLinks, Wire
+from hcs_agents.detectors.pcie import measured
 from hcs_agents.hardware import HardwareProfile, profile_of
 from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import DeviceId, Vendor
@@ -24,6 +25,9 @@ LINKS_S = 10.0  # between two looks at the links, a dozen calls a card
 
 NUMA_WORDS = 16  # 64-bit words of node mask: 1024 NUMA nodes, Linux's own limit
 CPU_WORDS = 128  # 8192 CPUs, likewise
+
+BITS_PER_BYTE = 8
+MBYTES_PER_GBYTE = 1000
 
 TURING = (7, 5)
 MATRIX_CORES = {
@@ -114,7 +118,7 @@ class NvidiaDescriber:
             found.append(msgspec.structs.replace(one.device, index=card.index, links=links))
         if len(refusals) > 1 and not found and refusals[0].value != pynvml.NVML_ERROR_GPU_IS_LOST:
             raise refusals[0]  # it is not the cards then
-        return found
+        return measured(found)
 
     def _description(self, device_id: DeviceId, card: NvidiaCard) -> _Description:
         known = self._known.get(device_id)
@@ -155,7 +159,9 @@ def _describe(
         pci_address=card.pci_address or pci_address(handle),
         numa_node=_numa_node(ask, handle),
         vram_bytes=_vram_bytes(handle),
-        memory_bandwidth_gbytes_s=profile.memory_bandwidth_gbytes_s,
+        memory_bandwidth_gbytes_s=(
+            profile.memory_bandwidth_gbytes_s or _memory_bandwidth_gbytes_s(ask, handle)
+        ),
         fp16_gflops=profile.fp16_gflops,
         fp32_gflops=profile.fp32_gflops,
         driver_version=versions.driver,
@@ -194,6 +200,13 @@ def _vram_bytes(handle: Handle) -> int:
         if error.value not in UNSUPPORTED:
             raise
         return 0
+
+
+def _memory_bandwidth_gbytes_s(ask: Inquiry, handle: Handle) -> float:
+    """Return what the memory's bus moves at most: two bits a line with each of its clocks."""
+    clock_mhz = ask.told(0, pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_MEM)
+    bits = ask.told(0, pynvml.nvmlDeviceGetMemoryBusWidth, handle)
+    return 2 * clock_mhz * bits / BITS_PER_BYTE / MBYTES_PER_GBYTE
 
 
 def _numa_node(ask: Inquiry, handle: Handle) -> int:

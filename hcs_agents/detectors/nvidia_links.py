@@ -1,9 +1,10 @@
-"""Which NVIDIA cards are wired to which, and with how many NVLink lanes.
+"""Which NVIDIA cards are wired to which, with how many NVLink lanes, and which share only PCIe.
 
 NVML tells of each physical link whether it is up and what is at its other end. A cable to another
 card counts for that pair. A link to an NVSwitch counts for every pair of cards on the switches, at
 full width: the switches do not block. What is at the other end of a link does not change while a
-session lasts, so only its state is asked for again. A card that refuses is wired as it was.
+session lasts, so only its state is asked for again. A card that refuses is wired as it was. Of a
+pair without NVLink NVML tells how far up its way over PCIe goes; that does not change either.
 """
 
 from collections import Counter
@@ -12,7 +13,13 @@ from dataclasses import dataclass
 
 import pynvml
 
-from hcs_agents.detectors.nvidia_calls import Handle, unless_refused
+from hcs_agents.detectors.nvidia_calls import (
+    SESSION_OVER,
+    UNSUPPORTED,
+    Handle,
+    unless_refused,
+)
+from hcs_agents.detectors.pcie import PcieWays
 from hcs_bus.names import DeviceId, LinkType
 
 NO_SUCH_LINK = (
@@ -20,6 +27,15 @@ NO_SUCH_LINK = (
     pynvml.NVML_ERROR_INVALID_ARGUMENT,
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
 )
+PCIE_LEVELS = (
+    pynvml.NVML_TOPOLOGY_INTERNAL,
+    pynvml.NVML_TOPOLOGY_SINGLE,
+    pynvml.NVML_TOPOLOGY_MULTIPLE,
+    pynvml.NVML_TOPOLOGY_HOSTBRIDGE,
+    pynvml.NVML_TOPOLOGY_NODE,
+    pynvml.NVML_TOPOLOGY_SYSTEM,
+)
+"""Where two cards' ways over PCIe meet: on their board, at one switch, and so on up to two CPUs."""
 SWITCH = ""  # stands for all NVSwitches where otherwise the peer's PCI address stands
 
 
@@ -28,7 +44,7 @@ class Wire:
     """What connects a pair of cards."""
 
     type: LinkType
-    lanes: int  # that are up
+    lanes: int  # of NVLink that are up
 
 
 class NvLinks:
@@ -38,6 +54,7 @@ class NvLinks:
         self._bus_ids: dict[DeviceId, str] = {}
         self._remotes: dict[tuple[DeviceId, int], str] = {}  # by card and link
         self._ends: dict[DeviceId, Counter[str]] = {}
+        self._ways: PcieWays[Handle] = PcieWays()
 
     def read(self, handles: Mapping[DeviceId, Handle]) -> dict[DeviceId, dict[DeviceId, Wire]]:
         """Return for each card its peers and how it reaches them."""
@@ -57,6 +74,9 @@ class NvLinks:
                 through = min(counted[SWITCH], ends[peer][SWITCH])
                 if peer != device_id and through > 0:
                     wires[device_id][peer] = Wire(type=LinkType.NVSWITCH, lanes=through)
+        for device_id, wired in wires.items():
+            for peer in self._ways.peers(device_id, handles, _share_pcie, wired=wired):
+                wired[peer] = Wire(type=LinkType.PCIE, lanes=0)
         return wires
 
     def _ends_of(self, device_id: DeviceId, handle: Handle) -> Counter[str]:
@@ -73,6 +93,15 @@ class NvLinks:
                 raise
             ends[self._remotes[device_id, link]] += 1
         return ends
+
+
+def _share_pcie(one: Handle, other: Handle) -> bool | None:
+    try:
+        return pynvml.nvmlDeviceGetTopologyCommonAncestor(one, other) in PCIE_LEVELS
+    except pynvml.NVMLError as error:
+        if error.value in SESSION_OVER:
+            raise
+        return False if error.value in UNSUPPORTED else None
 
 
 def _remote_end(handle: Handle, link: int) -> str:

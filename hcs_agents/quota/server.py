@@ -11,6 +11,7 @@ anew.
 import asyncio
 import contextlib
 import os
+import select
 import socket
 import time
 from collections.abc import Callable
@@ -215,8 +216,18 @@ class QuotaServer:
         client.hello_timeout.cancel()
         # What was lost on earlier connections was counted, or happened while there was no agent.
         client.lost = hello.lost
+        for rival in self._containers.rivals(hello):
+            self._hear_out(rival)
         self._containers.hello(client.number, hello)
         return True
+
+    def _hear_out(self, number: ClientNumber) -> None:
+        """Read a process that has hung up to its end, before its successor counts beside it."""
+        hang_up = select.poll()
+        hang_up.register(self._clients[number].connection, select.POLLHUP)
+        if hang_up.poll(0):
+            while number in self._clients:
+                self._read(number)
 
     def _is_honest(self, client: _Client, hello: Hello) -> bool:
         """Compare a process's words with the kernel's; what cannot be known is counted."""

@@ -90,13 +90,15 @@ def _scenario(node: str, devices: tuple[SimDevice, ...], links: tuple[SimLink, .
 
 
 def _device(node: str, number: int, vendor: Vendor, model: str) -> SimDevice:
+    profile = profile_of(vendor, model)
     return SimDevice(
         vendor=vendor,
         model=model,
         id=_identity(node, number, vendor),
         pci=f"0000:{PCI_BUSES[number]:02x}:00.0",
         numa=number // CARDS_PER_NUMA_NODE,
-        vram_bytes=profile_of(vendor, model).vram_bytes,
+        vram_bytes=profile.vram_bytes,
+        memory_bandwidth_gbytes_s=round(profile.memory_bandwidth_gbytes_s),
         serial=_serial(node, number) if vendor is Vendor.HUAWEI else "",
     )
 

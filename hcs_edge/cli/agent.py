@@ -1,16 +1,11 @@
 """`hcs agent`: one node's cards on the bus."""
 
-import asyncio
-import re
-import time
+import importlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 import click
-import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from hcs_agents.agent import Agent, AgentSettings
 from hcs_agents.detectors.cambricon import CambriconDetector
@@ -19,35 +14,13 @@ from hcs_agents.detectors.hygon import HygonDetector
 from hcs_agents.detectors.mthreads import MooreThreadsDetector
 from hcs_agents.detectors.nvidia import NvidiaDetector
 from hcs_agents.detectors.port import Detector
-from hcs_agents.hardware import BYTES_PER_GIB
-from hcs_agents.node_view import NodeView
-from hcs_agents.worker_nursery import Nursery, NurseryError
-from hcs_agents.worker_once import look_once
+from hcs_agents.worker_nursery import Nursery
 from hcs_bus import jetstream
-from hcs_bus.events import DeviceFingerprint, DeviceSample, Fingerprint, Samples
 from hcs_bus.names import NodeName
 from hcs_control.health_server import serve
-from hcs_edge.cli.options import NATS_URL_TYPE, listen_option
-from hcs_edge.cli.runtime import EXIT_FAILED, configure_logging, run_service
+from hcs_edge.cli.options import DISTRIBUTION, NATS_URL_TYPE, NodeNameType, listen_option
+from hcs_edge.cli.runtime import configure_logging, run_service
 from hcs_edge.local.home import Home
-
-HEADINGS = ("VENDOR", "#", "MODEL", "VRAM FREE", "TEMP", "BUSY", "LINKS", "PCIE")
-DISTRIBUTION = "hetero-compute-router"
-NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-
-
-class NodeNameType(click.ParamType[NodeName]):
-    """A Kubernetes node name."""
-
-    name = "node"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> NodeName:
-        """Check a name."""
-        if NODE_NAME.fullmatch(value) is None:
-            self.fail(f"{value!r} is no node name: lower case letters, digits, '-' and '.'")
-        return NodeName(value)
 
 
 @click.command()
@@ -134,7 +107,9 @@ def agent(
     ]
     if once:
         configure_logging(f"agent-{node}")
-        show(*look(detectors, call_timeout_s=call_timeout_s), output)
+        # Imported here: a service need not hold what draws tables.
+        agent_once = importlib.import_module("hcs_edge.cli.agent_once")
+        agent_once.show_once(detectors, call_timeout_s=call_timeout_s, sysfs=sysfs, output=output)
         return
     if nats_url is None:
         raise click.UsageError("HCS_NATS_URL is not set: nats://user:password@host:port")
@@ -170,75 +145,3 @@ def serve_agent(
             await one.run()
 
     run_service(service, main)
-
-
-def look(detectors: list[Detector], *, call_timeout_s: float) -> tuple[Fingerprint, Samples | None]:
-    """Look at this node once."""
-    nursery = Nursery.fork(detectors)
-    at_ns = time.time_ns()
-    try:
-        node: NodeView = asyncio.run(look_once(nursery, call_timeout_s=call_timeout_s, at_ns=at_ns))
-    except NurseryError as error:
-        click.echo(f"hcs: {error}", err=True)
-        raise SystemExit(EXIT_FAILED) from error
-    fingerprint = node.fingerprint(at_ns=at_ns, agent_version=version(DISTRIBUTION))
-    return fingerprint, node.take_samples(interval_s=0)
-
-
-def show(fingerprint: Fingerprint, samples: Samples | None, output: str) -> None:
-    """Print what was found: for people, or the facts as they would be published."""
-    if output == "json":
-        facts = {"fingerprint": fingerprint, "samples": samples}
-        click.echo(msgspec.json.format(msgspec.json.encode(facts)).decode())
-        return
-    for report in fingerprint.detectors:
-        detail = f" ({report.detail})" if report.detail else ""
-        count = sum(device.vendor is report.vendor for device in fingerprint.devices)
-        click.echo(f"{report.vendor}: {report.state}{detail}, {count} devices")
-    for nic in fingerprint.nics:
-        state = "up" if nic.up else "down"
-        click.echo(f"{nic.name}: {nic.link_layer}, {nic.rate_gbps:g} Gb/s, {state}")
-    if fingerprint.devices:
-        found = {} if samples is None else {one.device_id: one for one in samples.devices}
-        table = Table(box=None)
-        for heading in HEADINGS:
-            table.add_column(heading, no_wrap=True)
-        table.add_column("ID", overflow="fold")
-        for device in fingerprint.devices:
-            table.add_row(*_row(device, found.get(device.device_id)))
-        Console().print(table)
-
-
-def _row(device: DeviceFingerprint, sample: DeviceSample | None) -> list[str]:
-    """Return a card's row; "-" stands for what its library does not say."""
-    now = sample or DeviceSample(device_id=device.device_id)
-    free_bytes = None if now.vram_used_bytes is None else device.vram_bytes - now.vram_used_bytes
-    kinds = sorted({link.type for link in device.links})
-    return [
-        device.vendor,
-        str(device.index),
-        device.model,
-        f"{_gib(free_bytes)}/{_gib(device.vram_bytes)} GiB",
-        _or_dash(now.temperature_celsius, "{:.0f} °C"),
-        _or_dash(now.utilization_percent, "{:.0f} %"),
-        f"{len(device.links)} {'/'.join(kinds)}" if kinds else "-",
-        _pcie(device, now),
-        device.device_id,
-    ]
-
-
-def _pcie(device: DeviceFingerprint, sample: DeviceSample) -> str:
-    """Return the link as it is and, where that differs, as it could be: "3x8 of 4x16"."""
-    best = f"{device.pcie_generation_max or '?'}x{device.pcie_width_max or '?'}"
-    if sample.pcie_generation is None or sample.pcie_width is None:
-        return best if device.pcie_generation_max else "-"
-    now = f"{sample.pcie_generation}x{sample.pcie_width}"
-    return now if now == best or not device.pcie_generation_max else f"{now} of {best}"
-
-
-def _gib(size_bytes: int | None) -> str:
-    return _or_dash(None if size_bytes is None else size_bytes / BYTES_PER_GIB, "{:.4g}")
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)

@@ -1,11 +1,10 @@
 """`hcs doctor`: what is here, what is missing, and which feature misses it."""
 
-import ctypes
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,9 @@ import click
 import msgspec
 from rich.table import Table
 
+from hcs_agents.detectors import cambricon_abi, huawei_abi, hygon_abi, mthreads_abi, nvidia, pci
+from hcs_agents.detectors.hygon_kfd import KfdTopology
+from hcs_agents.detectors.port import LibraryBrokenError, LibraryMissingError, load_library
 from hcs_edge.cli.options import OUTPUT
 from hcs_edge.cli.runtime import EXIT_FAILED
 from hcs_edge.cli.tables import show
@@ -23,13 +25,6 @@ from hcs_edge.local.files import checkout
 CONTAINER_ENGINE_TIMEOUT_S = 5.0
 ENGINE_OK = " answers"
 OWN_ENGINE_NEEDS = ("dockerd", "unshare", "apt-get")
-LIBRARIES = {  # what an agent on this node would load
-    "NVIDIA cards": "libnvidia-ml.so.1",
-    "Huawei Ascend cards": "libdcmi.so",
-    "Hygon cards": "librocm_smi64.so.2",
-    "Cambricon cards": "libcndev.so",
-    "Moore Threads cards": "libmtml.so.2",
-}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +50,11 @@ def examine() -> Iterator[Finding]:
     yield _on_path("building the C libraries", "make", "install make")
     for name in ("sim/libnvidia-ml.so.1", "interceptor/libhcs_interceptor.so"):
         yield _located("simulated cards, quotas", name, partial(_built, name))
-    for feature, library in LIBRARIES.items():
-        yield _library(feature, library)
+    yield _library("NVIDIA cards", (nvidia.LIBRARY,))
+    yield _library("Huawei Ascend cards", huawei_abi.LIBRARIES)
+    yield _hygon_library()
+    yield _library("Cambricon cards", cambricon_abi.LIBRARIES)
+    yield _library("Moore Threads cards", mthreads_abi.LIBRARIES)
     yield _container_engine()
 
 
@@ -82,13 +80,26 @@ def _on_path(feature: str, program: str, remedy: str) -> Finding:
     )
 
 
-def _library(feature: str, name: str) -> Finding:
+def _library(feature: str, names: Sequence[str]) -> Finding:
+    """Load a vendor's library as an agent on this node would."""
+    found = False
     try:
-        ctypes.CDLL(name)
-    except OSError as error:
-        detail = str(error)
-        return Finding(feature=feature, needs=name, found=False, required=False, detail=detail)
-    return Finding(feature=feature, needs=name, found=True, required=False, detail="loads")
+        library = load_library(names)
+        found, detail = True, f"{library._name} loads"  # noqa: SLF001  # nothing else tells it
+    except LibraryMissingError:
+        detail = f"not found: {', '.join(names)}"
+    except LibraryBrokenError as error:
+        detail = f"is there and does not load: {error}"
+    return Finding(feature=feature, needs=names[0], found=found, required=False, detail=detail)
+
+
+def _hygon_library() -> Finding:
+    """Find what tells of Hygon's cards: their library, else the kernel."""
+    finding = _library("Hygon cards", hygon_abi.LIBRARIES)
+    if finding.found or not KfdTopology(pci.SYSFS).has_cards():
+        return finding
+    detail = f"{finding.detail}; the kernel tells of the cards, but not of their memory errors"
+    return msgspec.structs.replace(finding, found=True, detail=detail)
 
 
 def _container_engine() -> Finding:
@@ -141,7 +152,8 @@ def doctor(output: str) -> None:
     if output == "json":
         click.echo(msgspec.json.encode(findings))
     else:
-        table = Table("FEATURE", "NEEDS", "", "WHERE, OR WHAT TO DO")
+        table = Table("FEATURE", "NEEDS", "")
+        table.add_column("WHERE, OR WHAT TO DO", overflow="fold")  # a path is of no use without end
         for finding in findings:
             state = "ok" if finding.found else ("MISSING" if finding.required else "absent")
             table.add_row(finding.feature, finding.needs, state, finding.detail)

@@ -5,6 +5,7 @@ A subcommand is imported when it is used, because some of them stand on heavy li
 """
 
 import importlib
+import sys
 from typing import NamedTuple
 
 import click
@@ -39,8 +40,11 @@ COMMANDS = {
     "projector": Entry("projector:projector", "Service: fold facts into PostgreSQL and decide."),
     "extender": Entry("extender:extender", "Service: answer kube-scheduler."),
     "webhook": Entry("webhook:webhook", "Service: complete and guard Pods at admission."),
-    "migrate": Entry("projector:migrate", "Bring the database to this release's schema."),
+    "migrate": Entry("migrate:migrate", "Bring the database to this release's schema."),
 }
+
+
+EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 nothing was tried; more in `hcs --help`."
 
 
 class LazyGroup(click.Group):
@@ -55,16 +59,40 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
+        _import_structlog()
         module, attribute = entry.target.split(":")
         command: click.Command = getattr(
             importlib.import_module(f"hcs_edge.cli.{module}"), attribute
         )
+        _name_exit_codes(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+def _import_structlog() -> None:
+    """Import structlog without rich, which it takes for coloured tracebacks that nobody prints.
+
+    Each service would hold 5 MB of it. A command that draws tables imports rich by itself.
+    """
+    if "structlog" in sys.modules or "rich" in sys.modules:
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python marks what is not there
+    try:
+        importlib.import_module("structlog")
+    finally:
+        del sys.modules["rich"]
+
+
+def _name_exit_codes(command: click.Command) -> None:
+    """Let the help of a command, and of those below it, end with its exit codes."""
+    command.epilog = command.epilog or EXIT_CODES
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _name_exit_codes(one)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -19,6 +19,7 @@ from hcs_edge.local.connection import Connection
 from hcs_edge.local.connection import load as load_connection
 from hcs_edge.local.home import Home
 
+DISTRIBUTION = "hetero-compute-router"  # the name under which this package is installed
 UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 AGO = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", re.ASCII)
 MOMENT_FORMS = (

@@ -1,35 +1,21 @@
-"""`hcs migrate` and `hcs projector`."""
+"""`hcs projector`: facts into PostgreSQL, and decisions out of it."""
 
 from pathlib import Path
 
 import click
-import msgspec
 from prometheus_client import CollectorRegistry
-from rich.console import Console
 
 from hcs_bus import jetstream
+from hcs_bus.jetstream_streams import FACTS_BYTES_MAX
 from hcs_control.health_server import serve
 from hcs_control.metrics import ProjectorMetrics
 from hcs_control.policy import DEFAULT_POLICY_PATH, load_policy
 from hcs_control.projector import Projector
 from hcs_control.store import postgres
-from hcs_control.store.migrate import migrate as migrate_database
-from hcs_edge.cli.options import DATABASE_URL, EXISTING_FILE, NATS_URL, OUTPUT, listen_option
-from hcs_edge.cli.runtime import errors_end_the_command, keep_trying, run_service
+from hcs_edge.cli.options import DATABASE_URL, EXISTING_FILE, NATS_URL, listen_option
+from hcs_edge.cli.runtime import keep_trying, run_service
 
-
-@click.command()
-@DATABASE_URL
-@OUTPUT
-def migrate(*, database_url: str, output: str) -> None:
-    """Bring the database to this release's schema.
-
-    Example: HCS_DATABASE_URL=postgresql://hcs@db/hcs hcs migrate
-    """
-    with errors_end_the_command(), Console(stderr=True).status("migrating"):
-        revision = migrate_database(database_url)
-    done = {"revision": revision}
-    click.echo(msgspec.json.encode(done) if output == "json" else f"The schema is {revision}.")
+FACTS_BYTES_LEAST = 1024**2  # the largest event that a server takes as it comes
 
 
 @click.command()
@@ -49,7 +35,26 @@ def migrate(*, database_url: str, output: str) -> None:
     show_default=True,
     help="Copies of each stream on the bus.",
 )
-def projector(nats_url: str, database_url: str, listen: str, policy: Path, replicas: int) -> None:
+@click.option(
+    "--facts-bytes-max",
+    type=click.IntRange(FACTS_BYTES_LEAST),
+    default=FACTS_BYTES_MAX,
+    show_default=True,
+    help=(
+        "What the log of facts holds at most, and so how long a projector may be away; a stream "
+        "that exists is made larger, never smaller. The default holds about 100 minutes of 1,000 "
+        "nodes of 8 cards at the default intervals."
+    ),
+)
+def projector(
+    *,
+    nats_url: str,
+    database_url: str,
+    listen: str,
+    policy: Path,
+    replicas: int,
+    facts_bytes_max: int,
+) -> None:
     """Fold facts into PostgreSQL and decide on isolations.
 
     Example: hcs projector --listen 127.0.0.1:9091 --policy my-rules.toml
@@ -59,7 +64,10 @@ def projector(nats_url: str, database_url: str, listen: str, policy: Path, repli
         registry = CollectorRegistry()
         rules = load_policy(policy)
         bus = await keep_trying("bus", lambda: jetstream.connect(nats_url, name="projector"))
-        await keep_trying("streams", lambda: bus.ensure_streams(replicas=replicas))
+        await keep_trying(
+            "streams",
+            lambda: bus.ensure_streams(replicas=replicas, facts_bytes_max=facts_bytes_max),
+        )
         store = postgres.connect(database_url)
         service = Projector(store=store, bus=bus, policy=rules, metrics=ProjectorMetrics(registry))
         try:

@@ -114,7 +114,10 @@ def parked(*, database_url: str | None, output: str) -> None:
     show(table)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    epilog="Exit codes: 1 no cluster is up, else psql's own; more in `hcs --help`.",
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
     """Open a read-only SQL prompt on the local cluster's projection; arguments are psql's.

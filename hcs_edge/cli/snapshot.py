@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 
 from hcs_control.snapshot import Header, header_of, load
 from hcs_control.snapshot import save as save_contents
@@ -18,15 +17,15 @@ from hcs_edge.cli.options import (
     reader_database,
 )
 from hcs_edge.cli.runtime import errors_end_the_command, run_command
-from hcs_edge.cli.tables import progress_bar
+from hcs_edge.cli.tables import progress_bar, waiting
 
 
 @click.group()
 def snapshot() -> None:
-    """Keep the projection in a file, and go on from it when the log was cut.
+    """Keep the projection in a file, and go on from it when the tables are lost.
 
-    The log keeps its newest facts only. A projector whose next fact is gone stops and says so; a
-    snapshot taken behind the cut, restored into an empty database, lets it go on.
+    The log keeps its newest facts only: lost tables cannot be folded from its start. A snapshot
+    whose next fact the log still has, restored into an empty database, lets the projector go on.
 
     Example: hcs snapshot save hcs.snapshot && hcs replay --verify --snapshot hcs.snapshot
     """
@@ -83,7 +82,7 @@ def read_file(file: Path) -> Contents:
 async def _contents(database_url: str) -> Contents:
     store = postgres.connect(database_url)
     try:
-        with Console(stderr=True).status("reading the tables"):
+        with waiting("reading the tables"):
             return await store.contents()
     finally:
         await store.close()

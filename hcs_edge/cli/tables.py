@@ -4,6 +4,7 @@ import os
 
 from rich.console import Console
 from rich.progress import Progress
+from rich.status import Status
 from rich.table import Table
 
 BYTES_PER_GIB = 1024**3
@@ -32,3 +33,8 @@ def progress_bar() -> Progress:
     """Return bars on a terminal's stderr, gone when they are done; elsewhere nothing is shown."""
     err = Console(stderr=True)
     return Progress(console=err, transient=True, disable=not err.is_terminal)
+
+
+def waiting(what: str) -> Status:
+    """Return what shows on a terminal's stderr that a command waits; elsewhere it shows nothing."""
+    return Console(stderr=True).status(what)

@@ -10,7 +10,6 @@ import time
 import uuid
 
 import click
-from rich.console import Console
 
 from hcs_bus import jetstream
 from hcs_bus.envelope import Message, decode_envelope, decode_fact, encode_fact
@@ -20,6 +19,7 @@ from hcs_bus.names import NodeName, StreamSeq
 from hcs_bus.port import Bus, PublishAck, PublishRefused
 from hcs_control.store.readmodel import await_position, parked_reason
 from hcs_edge.cli.runtime import CommandFailedError
+from hcs_edge.cli.tables import waiting
 
 SOURCE = "/hcs/operator"
 PUBLISH_TRIES_MAX = 2  # under one id, so it counts once; each waits for an acknowledgement
@@ -72,7 +72,7 @@ async def say(
         seq = await _publish(bus, message)
     finally:
         await bus.close()
-    with Console(stderr=True).status(f"waiting until the projection stands at {seq}"):
+    with waiting(f"waiting until the projection stands at {seq}"):
         position = await await_position(database_url, seq, timeout_s=wait_s)
     if position < seq:
         raise CommandFailedError(

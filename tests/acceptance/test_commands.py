@@ -57,6 +57,7 @@ NEED_A_CLUSTER = [
     "snapshot save hcs.snapshot",
 ]
 
+ALL_EXIT_CODES = "0 done, 1 failed, 2 nothing was tried"
 NO_SERVER = "127.0.0.1:1"  # a port that no server may have
 NATS_AWAY = f"nats://control:secret@{NO_SERVER}"
 DATABASE_AWAY = f"postgresql://hcs:secret@{NO_SERVER}/hcs"
@@ -95,6 +96,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert done.stdout.startswith(f"Usage: hcs {command}")
     # On one line, so that it can be copied; beginnings of other commands do not count.
     assert re.search(rf"^  Example: .*\bhcs {command}\b", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND)
+def test_the_help_of_every_command_ends_with_its_exit_codes(command: str) -> None:
+    *_, last = in_process(*command.split(), "--help").stdout.splitlines()
+    codes = "1 no cluster is up, else psql's own" if command == "psql" else ALL_EXIT_CODES
+    assert last == f"  Exit codes: {codes}; more in `hcs --help`."
 
 
 def test_the_help_of_hcs_names_every_command_and_the_exit_codes(

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from hcs_agents.simulation.scenario import encode
 from tests.support.interceptor import (
+    CARD_BYTES,
     CHECKOUT,
     CUDA_OUT_OF_MEMORY,
     MIB,
@@ -29,6 +31,7 @@ from tests.support.interceptor import (
     Program,
     Rig,
     first_card,
+    node,
 )
 
 PROGRAMS = 16
@@ -39,10 +42,23 @@ REFUSALS = 200  # so often there was too little for somebody
 ALLOCATION_US = 500  # what the simulated driver takes for one
 PATIENCE_S = 60.0
 SEED = 16
+PLAIN = ""  # what a runtime's program allocates if it is told nothing
+BLOCK_BYTES = {
+    ("cuda", "async"): 32 * MIB,  # what a pool grows by
+    ("hip", "async"): 2 * MIB,
+    ("cuda", "physical"): 2 * MIB,
+    ("hip", "physical"): 2 * MIB,
+}
 FORMS = [
-    pytest.param(f"{runtime}_{way}", id=f"{runtime}-{way}")
-    for runtime in RUNTIMES
-    for way in ("linked", "ctypes")
+    *(
+        pytest.param(f"{runtime}_{way}", PLAIN, id=f"{runtime}-{way}")
+        for runtime in RUNTIMES
+        for way in ("linked", "ctypes")
+    ),
+    *(
+        pytest.param(f"{runtime}_linked", kind, id=f"{runtime}-linked-{kind}")
+        for runtime, kind in BLOCK_BYTES
+    ),
 ]
 
 
@@ -61,6 +77,7 @@ class Crowd:
     rig: Rig
     form: str
     stack: ExitStack
+    kind: str = PLAIN
     programs: list[Program] = field(default_factory=list)
 
     @property
@@ -71,7 +88,13 @@ class Crowd:
     @property
     def block_bytes(self) -> int:
         """The unit of what they get."""
-        return SMALLEST_BLOCK_BYTES[self.runtime]
+        smallest = SMALLEST_BLOCK_BYTES[self.runtime]
+        return BLOCK_BYTES.get((self.runtime, self.kind), smallest)
+
+    @property
+    def fill(self) -> str:
+        """The command to take all that is left: a plain block of one byte takes a whole unit."""
+        return f"fill {1 if self.kind == PLAIN else self.block_bytes}"
 
     @property
     def quota_bytes(self) -> int:
@@ -94,6 +117,8 @@ class Crowd:
             )
         )
         self.programs.append(program.begin())
+        if self.kind != PLAIN:
+            assert program.ask(f"kind {self.kind}") == [0]
         return program
 
     def set_to_work(self, program: Program) -> None:
@@ -144,38 +169,48 @@ class Crowd:
             assert program.answer() == [0]
         assert self.rig.stderr() == ""  # each of them was enforced
 
+    def drop(self, program: Program) -> None:
+        """Let it free all; what is a pool's is given back when the program waits for the card."""
+        assert program.ask("drop") == [0]
+        if self.kind == "async":
+            assert program.ask("extra synchronize") == [0]
+
     def peak_bytes(self) -> int:
         """Return the most that there ever was, by the card's own books."""
         return self.rig.peak_bytes(first_card(self.runtime))
 
 
 @contextmanager
-def crowd_of(rig: Rig, form: str) -> Iterator[Crowd]:
+def crowd_of(rig: Rig, form: str, kind: str = PLAIN) -> Iterator[Crowd]:
     """Give a container in which nothing runs yet; at the end nothing runs any more."""
     with ExitStack() as stack:
-        yield Crowd(rig, form, stack)
+        crowd = Crowd(rig, form, stack, kind)
+        rig.scenario.write_text(encode(node(card_bytes=max(CARD_BYTES, 2 * crowd.quota_bytes))))
+        yield crowd
 
 
 def check_that_nothing_is_lost(crowd: Crowd) -> None:
     """All the quota can be had: beside what the others hold, and by one alone."""
     one = crowd.programs[0]
     # What the others left, and what the dead had, is this one's to take.
-    assert one.ask("fill 1")[0] == crowd.full
+    assert one.ask(crowd.fill)[0] == crowd.full
     left_bytes = crowd.quota_bytes - sum(crowd.held_bytes().values())
     assert 0 <= left_bytes < crowd.block_bytes
     assert crowd.rig.account()["used"] == crowd.quota_bytes - left_bytes
     for program in crowd.programs:
-        assert program.ask("drop") == [0]
+        crowd.drop(program)
     assert set(crowd.held_bytes().values()) == {0}
-    assert one.ask("fill 1") == [crowd.full, QUOTA_BLOCKS]
+    assert one.ask(crowd.fill) == [crowd.full, QUOTA_BLOCKS]
     assert crowd.held_bytes()[one.process.pid] == crowd.quota_bytes
     assert crowd.rig.account()["pending"] == 0
-    assert one.ask("drop") == [0]
+    crowd.drop(one)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_sixteen_at_a_time_reach_the_quota_and_never_exceed_it(rig: Rig, form: str) -> None:
-    with crowd_of(rig, form) as crowd:
+@pytest.mark.parametrize(("form", "kind"), FORMS)
+def test_sixteen_at_a_time_reach_the_quota_and_never_exceed_it(
+    rig: Rig, form: str, kind: str
+) -> None:
+    with crowd_of(rig, form, kind) as crowd:
         crowd.contend()
         check_that_nothing_is_lost(crowd)
         assert crowd.peak_bytes() == crowd.quota_bytes

@@ -1,21 +1,40 @@
 """A program that shakes the interceptor off is found out: on a card, and silent.
 
+So is one that keeps the interceptor, and has a quota of its own beside its container's.
+
 Programs, the driver's list of who is on its cards, and the agent's socket are real; the test takes
 the part of the agent's loop. A driver that lists nobody (Moore Threads') leaves it in the dark.
 """
 
 import asyncio
+import json
+import os
+import uuid
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from hcs_agents.enforcement import Enforcement, look_up
 from hcs_agents.quota import QuotaServer
 from hcs_bus.events import Quota
-from hcs_bus.names import PodUid, Vendor
-from tests.support.interceptor import CARDS, MIB, POD_UID, SIMULATED, VENDORS, Program, Rig
+from hcs_bus.names import Vendor
+from tests.support.interceptor import (
+    CARDS,
+    CUDA_OUT_OF_MEMORY,
+    MIB,
+    PROGRAMS,
+    RUNTIMES,
+    SIMULATED,
+    VENDORS,
+    Program,
+    Rig,
+    compile_c,
+    library_without,
+)
 from tests.support.simulated import DetectorProcess, environment
 
 QUOTA_BYTES = 64 * MIB
@@ -32,18 +51,30 @@ class Agent:
     def __init__(self, rig: Rig, vendor: Vendor, detector: DetectorProcess) -> None:
         self.proc = rig.directory / "proc"
         self.proc.mkdir()
+        self.pod_uid = str(uuid.uuid4())  # also in the name of a ledger that all tests could see
         self.facts: list[Quota] = []
-        self.server = QuotaServer(rig.directory / "quota.sock", lambda _: None, proc=self.proc)
+        self.told: dict[str, Quota] = {}  # by container: what its processes say, the last fact
+        self.server = QuotaServer(
+            rig.directory / "quota.sock", self._note, fact_interval_s=0.01, proc=self.proc
+        )
         self._enforcement = Enforcement(grace_s=GRACE_LOOKS)
         self._vendor = vendor
         self._detector = detector
         self._looks = 0
 
-    def put_into_pod(self, program: Program) -> None:
-        """Let /proc say that a program is in the Pod."""
-        directory = self.proc / str(program.process.pid)
+    def _note(self, fact: Quota) -> None:
+        self.told[fact.container] = fact
+
+    def ledger(self) -> Path:
+        """Return where the interceptor keeps a container's ledger by itself."""
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+        return Path(f"/dev/shm/hcs-{self.pod_uid}-trainer-{namespace}.ledger")  # noqa: S108
+
+    def put_into_pod(self, pid: int) -> None:
+        """Let /proc say that a process is in the Pod."""
+        directory = self.proc / str(pid)
         directory.mkdir()
-        (directory / "cgroup").write_text(f"0::/kubepods/burstable/pod{POD_UID}/0123abcd\n")
+        (directory / "cgroup").write_text(f"0::/kubepods/burstable/pod{self.pod_uid}/0123abcd\n")
 
     async def look(self) -> None:
         """Ask the driver, and decide."""
@@ -52,6 +83,12 @@ class Agent:
         seen = look_up(listed, proc=self.proc)
         self._enforcement.note(self._vendor, seen, connected=self.server.pids, now_s=self._looks)
         self.facts += self._enforcement.due(now_s=self._looks, at_ns=self._looks)
+
+    async def looks_until_it_tells(self) -> None:
+        """Do so until there is a first fact."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.facts:
+                await self.look()
 
 
 @asynccontextmanager
@@ -64,7 +101,7 @@ async def agent_of(rig: Rig, runtime: str) -> AsyncIterator[Agent]:
         rig.settings = {
             "HCS_VRAM_QUOTA": str(QUOTA_BYTES),
             "HCS_DEVICES": CARDS[vendor][1][0],
-            "HCS_POD_UID": POD_UID,
+            "HCS_POD_UID": agent.pod_uid,
             "HCS_CONTAINER": "trainer",
             "HCS_AGENT_SOCKET": str(rig.directory / "quota.sock"),
         }
@@ -72,6 +109,9 @@ async def agent_of(rig: Rig, runtime: str) -> AsyncIterator[Agent]:
             yield agent
         finally:
             agent.server.stop()
+            for directory in (agent.ledger().parent, Path("/tmp")):  # noqa: S108
+                for left in directory.glob(f"hcs-{agent.pod_uid}-*"):
+                    left.rmdir() if left.is_dir() else left.unlink()
 
 
 async def take(program: Program, size_bytes: int) -> int:
@@ -100,24 +140,23 @@ NO_PRELOAD = Evasion(given={"LD_PRELOAD": ""})
 NO_VARIABLES = Evasion(unset=VARIABLES)
 
 
-async def check_that_it_is_found_out(rig: Rig, runtime: str, evasion: Evasion) -> None:
+async def check_that_it_is_found_out(
+    rig: Rig, runtime: str, evasion: Evasion, *, way: str = "linked"
+) -> None:
     """Run an honest program and one that evades in the same Pod: of that one is told."""
-    form = f"{runtime}_linked"
     async with agent_of(rig, runtime) as agent:
         given = rig.settings
-        with rig.run(form) as honest:
+        with rig.run(f"{runtime}_linked") as honest:
             rig.settings = {name: given[name] for name in given if name not in evasion.unset}
-            with rig.run(form, **evasion.given) as evader:
-                agent.put_into_pod(honest)
-                agent.put_into_pod(evader)
+            with rig.run(f"{runtime}_{way}", **evasion.given) as evader:
+                agent.put_into_pod(honest.process.pid)
+                agent.put_into_pod(evader.process.pid)
                 assert await take(honest, MIB) == 0
                 assert await take(evader, TAKEN_BYTES) == 0
                 await until(lambda: honest.process.pid in agent.server.pids)
-                async with asyncio.timeout(PATIENCE_S):
-                    while not agent.facts:
-                        await agent.look()
+                await agent.looks_until_it_tells()
                 (told,) = agent.facts
-                assert (told.pod_uid, told.device_id) == (PodUid(POD_UID), given["HCS_DEVICES"])
+                assert (told.pod_uid, told.device_id) == (agent.pod_uid, given["HCS_DEVICES"])
                 assert (told.enforced, told.processes) == (False, 1)
                 assert round(told.used_bytes / TAKEN_BYTES, 2) == 1  # some drivers' unit is larger
                 await asyncio.to_thread(evader.kill)
@@ -148,3 +187,159 @@ async def test_a_program_of_any_runtime_without_the_interceptor_is_found_out(
     rig: Rig, runtime: str, evasion: Evasion
 ) -> None:
     await check_that_it_is_found_out(rig, runtime, evasion)
+
+
+def without(rig: Rig, runtime: str, function: str) -> Evasion:
+    """Let a program find a library of the runtime that has no such function."""
+    path = library_without(rig.directory, RUNTIMES[runtime], function)
+    return Evasion(given={"LD_LIBRARY_PATH": path, "HCS_DEBUG": "1"})
+
+
+@pytest.mark.parametrize(
+    ("runtime", "function"),
+    [
+        ("cuda", "cuCtxGetCurrent"),
+        ("cuda", "cuCtxGetDevice"),
+        ("acl", "aclrtGetDevice"),
+        ("rt", "rtGetDevice"),
+        ("hip", "hipGetDevice"),
+        ("cnrt", "cnrtGetDevice"),
+        ("cndrv", "cnCtxGetDevice"),
+    ],
+)
+async def test_a_program_whose_runtime_cannot_say_which_card_it_uses_is_found_out(
+    rig: Rig, runtime: str, function: str
+) -> None:
+    older = without(rig, runtime, function)
+    await check_that_it_is_found_out(rig, runtime, older, way="ctypes")
+    assert [json.loads(line)["event"] for line in rig.stderr().splitlines()] == ["no_enforcement"]
+
+
+async def test_a_runtime_without_a_function_that_can_be_done_without_is_no_evasion(
+    rig: Rig,
+) -> None:
+    older = without(rig, "cuda", "cuDeviceGetUuid")
+    async with agent_of(rig, "cuda") as agent:
+        with rig.run("cuda_ctypes", **older.given) as program:
+            assert await take(program, QUOTA_BYTES) == 0
+            assert await asyncio.to_thread(program.ask, "alloc 1") == [CUDA_OUT_OF_MEMORY, 1]
+            await until(lambda: "trainer" in agent.told and agent.told["trainer"].refusals == 1)
+            assert program.process.pid in agent.server.pids
+    assert rig.stderr() == ""
+
+
+async def test_a_static_program_is_found_out(rig: Rig) -> None:
+    program = rig.directory / "static"
+    compile_c(program, "-static", str(PROGRAMS / "static_program.c"))
+    async with agent_of(rig, "cuda") as agent:
+        process = await asyncio.create_subprocess_exec(
+            program, str(TAKEN_BYTES), env=rig.environment(), stdin=PIPE, stdout=PIPE
+        )
+        agent.put_into_pod(process.pid)
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"0\n"
+        await agent.looks_until_it_tells()
+        (told,) = agent.facts
+        assert (told.enforced, told.processes, told.pod_uid) == (False, 1, agent.pod_uid)
+        assert round(told.used_bytes / TAKEN_BYTES, 2) == 1
+        process.kill()
+        await process.wait()
+
+
+def removed(ledger: Path) -> None:
+    """Let nobody find it any more."""
+    ledger.unlink()
+
+
+def kept(ledger: Path) -> None:
+    """Leave it where it is."""
+    assert ledger.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "happens"),
+    [
+        pytest.param({"HCS_LEDGER": "{}/mine"}, kept, id="another ledger"),
+        pytest.param({"HCS_CONTAINER": "other"}, kept, id="another container's name"),
+        pytest.param({}, removed, id="no ledger any more"),
+    ],
+)
+async def test_a_second_quota_beside_the_containers_is_told_of_as_long_as_it_is_used(
+    rig: Rig, given: dict[str, str], happens: Callable[[Path], None]
+) -> None:
+    given = {name: value.format(rig.directory) for name, value in given.items()}
+    async with agent_of(rig, "cuda") as agent:
+        rig.settings["HCS_LEDGER"] = ""
+        with rig.run("cuda_linked") as honest:
+            assert await take(honest, QUOTA_BYTES) == 0
+            await until(lambda: "trainer" in agent.told)
+            assert agent.told["trainer"].enforced
+            happens(agent.ledger())
+            with rig.run("cuda_linked", **given) as evader:
+                assert await take(evader, QUOTA_BYTES) == 0
+                await until(
+                    lambda: sum(of.used_bytes for of in agent.told.values()) == 2 * QUOTA_BYTES
+                )
+                await until(lambda: not any(of.enforced for of in agent.told.values()))
+                assert sum(of.processes for of in agent.told.values()) == 2
+                await asyncio.to_thread(evader.kill)
+                await until(lambda: all(of.enforced for of in agent.told.values()))
+                told = agent.told["trainer"]
+                assert (told.processes, told.used_bytes) == (1, QUOTA_BYTES)
+
+
+async def test_a_container_that_begins_anew_has_one_quota(rig: Rig) -> None:
+    async with agent_of(rig, "cuda") as agent:
+        facts: list[bool] = []
+        for ledger in ("before", "after"):
+            rig.settings["HCS_LEDGER"] = str(rig.directory / ledger)
+            with rig.run("cuda_linked") as program:
+                assert await take(program, TAKEN_BYTES) == 0
+                await until(lambda: "trainer" in agent.told and agent.told["trainer"].processes > 0)
+                await until(lambda: agent.told["trainer"].used_bytes == TAKEN_BYTES)
+                facts.append(agent.told["trainer"].enforced)
+                await asyncio.to_thread(program.kill)
+        assert facts == [True, True]
+
+
+def taken_by_another_user(ledger: Path) -> None:
+    """Let it be one that this user's processes find and may not use."""
+    if os.geteuid() == 0:
+        os.chown(ledger, 65534, 65534)
+    else:
+        ledger.chmod(0)
+
+
+def taken_by_a_directory(ledger: Path) -> None:
+    """Let something else stand in its place."""
+    ledger.unlink()
+    ledger.mkdir()
+
+
+def spoilt(ledger: Path) -> None:
+    """Let it be no ledger any more, for those who come."""
+    ledger.unlink()
+    ledger.write_bytes(bytes(1000))
+
+
+@pytest.mark.parametrize("happens", [taken_by_another_user, taken_by_a_directory, spoilt])
+async def test_a_ledger_that_is_there_and_of_no_use_is_not_replaced_by_a_second_one(
+    rig: Rig, happens: Callable[[Path], None]
+) -> None:
+    async with agent_of(rig, "cuda") as agent:
+        rig.settings["HCS_LEDGER"] = ""
+        with rig.run("cuda_linked") as first:
+            agent.put_into_pod(first.process.pid)
+            assert await take(first, TAKEN_BYTES) == 0
+            await until(lambda: first.process.pid in agent.server.pids)
+            happens(agent.ledger())
+            with rig.run("cuda_linked", HCS_DEBUG="1") as second:
+                agent.put_into_pod(second.process.pid)
+                assert await take(second, TAKEN_BYTES) == 0
+                await agent.looks_until_it_tells()
+                (told,) = agent.facts
+                assert (told.enforced, told.processes, told.pod_uid) == (False, 1, agent.pod_uid)
+                assert second.process.pid not in agent.server.pids
+                assert not (Path("/tmp") / agent.ledger().name).exists()  # noqa: S108
+        said = [json.loads(line)["event"] for line in rig.stderr().splitlines()]
+        assert said == ["no_enforcement"]

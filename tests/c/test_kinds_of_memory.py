@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.interceptor import (
     ACL_PADDING_BYTES,
+    CARD_BYTES,
     CUDA_OUT_OF_MEMORY,
     MIB,
     OUT_OF_MEMORY,
@@ -15,23 +16,40 @@ from tests.support.interceptor import (
 QUOTA_BYTES = 72 * MIB  # of 2 MiB pages and of mipmaps, which come in ninths
 BLOCK_BYTES = 18 * MIB
 KINDS = {
+    "cudart": "classic managed pitched array",
     "cuda": (
         "classic managed pitched array array3d mipmapped physical mapped "
-        "graph_node graph_captured graph_alone"
+        "graph_node graph_parameters graph_parameters_ptsz graph_uploaded graph_uploaded_ptsz "
+        "graph_captured graph_alone"
     ),
-    "acl": "aligned physical mapped",
-    "rt": "classic cached managed physical mapped",
-    "hip": "classic with_flags managed pitched physical mapped graph_node",
+    "acl": "aligned configured scheduled managed physical mapped retained",
+    "rt": (
+        "classic cached managed configured named media media_flagged "
+        "physical mapped retained physical_2 mapped_2"
+    ),
+    "hip": (
+        "classic with_flags managed pitched pitched_of_driver volume physical mapped "
+        "array array3d mipmapped array_of_driver array3d_of_driver mipmapped_of_driver "
+        "graph_node graph_plain graph_parameters graph_uploaded"
+    ),
     "cnrt": "classic constant",
-    "cndrv": "classic zeroed constant peer on_node exported physical mapped",
-    "musart": "classic managed pitched",
-    "musa": "classic managed physical mapped",
+    "cndrv": (
+        "classic zeroed constant peer on_node exported security zeroed_on_node "
+        "constant_on_node frame merged physical mapped retained"
+    ),
+    "musart": "classic managed pitched solid",
+    "musa": "classic managed pitched physical mapped retained",
 }
 EACH_KIND = [
     pytest.param(f"{runtime}_{way}", kind, id=f"{runtime}-{way}-{kind}")
     for runtime, kinds in KINDS.items()
     for way in ("linked", "dlsym", *(("lookup",) if runtime in ("cuda", "musa") else ()))
     for kind in kinds.split()
+] + [
+    # By the lookup a new program gets the newest form.
+    pytest.param(f"cuda_{way}", f"graph_{form}_form", id=f"cuda-{way}-graph_{form}_form")
+    for way in ("linked", "dlsym")
+    for form in ("first", "second")
 ]
 
 
@@ -154,3 +172,12 @@ def test_host_memory_and_what_is_imported_cost_nothing(rig: Rig) -> None:
         program.begin().ask(f"alloc {MIB}")
         assert program.ask("extra host_and_imported") == [0]
         assert (rig.account()["used"], rig.account()["refusals"]) == (MIB, 0)
+
+
+@pytest.mark.parametrize("way", ["linked", "dlsym"])
+@pytest.mark.parametrize("form", ["total_mib", "total_mib_r0000", "total_mib_r0600"])
+def test_a_cards_properties_show_the_quota(rig: Rig, way: str, form: str) -> None:
+    with rig.run(f"hip_{way}", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        assert program.begin().ask(f"extra {form}") == [QUOTA_BYTES // MIB]
+    with rig.run(f"hip_{way}") as program:
+        assert program.begin().ask(f"extra {form}") == [CARD_BYTES // MIB]

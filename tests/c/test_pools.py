@@ -15,7 +15,8 @@ QUOTA_BYTES = 4 * STEP_BYTES
 FULL = [CUDA_OUT_OF_MEMORY, 4]
 KINDS = {
     "cuda": "async async_ptsz async_then_free pool pool_ptsz made_pool",
-    **dict.fromkeys(("hip", "cnrt", "cndrv", "musart", "musa"), "async"),
+    "hip": "async pool made_pool",
+    **dict.fromkeys(("cudart", "cnrt", "cndrv", "musart", "musa"), "async"),
 }
 EACH_KIND = [
     pytest.param(f"{runtime}_{way}", kind, id=f"{runtime}-{way}-{kind}")
@@ -40,6 +41,37 @@ def test_a_pool_is_charged_until_the_driver_gives_back(rig: Rig, form: str, kind
         assert rig.account()["used"] == sum(rig.held_bytes(card).values()) == 0
         assert program.ask(f"fill {STEP_BYTES}") == full
     assert rig.peak_bytes(card) == QUOTA_BYTES
+
+
+@pytest.mark.parametrize(
+    "way", ["synchronize", "synchronize_stream", "synchronize_own_stream", "synchronize_event"]
+)
+@pytest.mark.parametrize("form", ["cuda_linked", "cuda_dlsym", "hip_linked", "hip_dlsym"])
+def test_whatever_a_program_waits_for_it_has_back_what_is_given_back(
+    rig: Rig, form: str, way: str
+) -> None:
+    card = first_card(form.partition("_")[0])
+    with rig.run(form, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin().ask("kind async")
+        assert program.ask(f"fill {STEP_BYTES}") == FULL
+        assert program.ask("free 0") == [0]
+        assert rig.account()["used"] == QUOTA_BYTES
+        assert program.ask(f"extra {way}") == [0]
+        assert rig.account()["used"] == sum(rig.held_bytes(card).values()) == 3 * STEP_BYTES
+
+
+@pytest.mark.parametrize("form", ["cuda_linked", "cuda_dlsym", "hip_linked", "hip_dlsym"])
+def test_what_is_trimmed_is_given_back(rig: Rig, form: str) -> None:
+    card = first_card(form.partition("_")[0])
+    with rig.run(form, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin().ask("kind async")
+        assert program.ask("extra keep_all") == [0]
+        assert program.ask(f"fill {STEP_BYTES}") == FULL
+        assert program.ask("free 0") == [0]
+        assert program.ask("extra synchronize") == [0]
+        assert rig.account()["used"] == QUOTA_BYTES
+        assert program.ask("extra trim") == [0]
+        assert rig.account()["used"] == sum(rig.held_bytes(card).values()) == 3 * STEP_BYTES
 
 
 def test_a_pool_is_charged_as_it_grows_and_not_by_its_blocks(rig: Rig) -> None:
@@ -97,17 +129,19 @@ def test_what_lies_idle_in_a_pool_is_no_reason_to_refuse(rig: Rig, kind: str) ->
     assert rig.peak_bytes() == QUOTA_BYTES
 
 
-def test_blocks_outlive_their_pool_and_take_it_with_them(rig: Rig) -> None:
-    with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+@pytest.mark.parametrize("runtime", ["cuda", "hip"])
+def test_blocks_outlive_their_pool_and_take_it_with_them(rig: Rig, runtime: str) -> None:
+    card = first_card(runtime)
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin().ask("kind made_pool")
         assert program.ask(f"fill {STEP_BYTES}") == FULL
         for block in range(2):
             assert program.ask(f"free {block}") == [0]
         assert program.ask("extra destroy_pool") == [0]
-        assert rig.account()["used"] == sum(rig.held_bytes().values()) == 2 * STEP_BYTES
+        assert rig.account()["used"] == sum(rig.held_bytes(card).values()) == 2 * STEP_BYTES
         for block in range(2, 4):
             assert program.ask(f"free {block}") == [0]
-        assert rig.account()["used"] == sum(rig.held_bytes().values()) == 0
+        assert rig.account()["used"] == sum(rig.held_bytes(card).values()) == 0
 
 
 def test_a_captured_allocation_takes_nothing_before_the_launch(rig: Rig) -> None:

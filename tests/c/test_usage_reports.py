@@ -21,10 +21,12 @@ from tests.support.interceptor import (
     GPUS,
     MIB,
     POD_UID,
+    SIMULATED,
     VENDORS,
     Program,
     Rig,
     compile_c,
+    library_without,
 )
 from tests.support.launch_kinds import GRAPHS, KINDS
 
@@ -141,6 +143,49 @@ async def test_a_forked_child_reports_by_itself(rig: Rig, agent: Agent) -> None:
         await ask(program, f"alloc {MIB - 32}")
         await agent.hears(lambda fact: fact.processes == 2 and fact.used_bytes == 2 * MIB)
     await agent.hears(lambda fact: fact.processes == 0)
+
+
+BEGINS = """
+import ctypes, os, sys
+cuda = ctypes.CDLL("libcuda.so.1"); cuda.cuInit(0); context = ctypes.c_void_p()
+cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0); cuda.cuCtxSetCurrent(context)
+assert cuda.cuDeviceTotalMem_v2(ctypes.byref(ctypes.c_size_t()), 0) == 0
+input()
+"""
+EXECUTES = """
+os.execve(sys.executable, ["next", "-I", "-c", "input()"], {**os.environ, "LD_PRELOAD": ""})
+"""
+GOES_BLIND = """
+assert cuda.cuMemAlloc_v2(ctypes.byref(ctypes.c_uint64()), ctypes.c_size_t(4096)) == 0
+input()
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "lacks"),
+    [
+        pytest.param(EXECUTES, "", id="executes a program without the interceptor"),
+        pytest.param(GOES_BLIND, "cuCtxGetCurrent", id="takes memory of a card it cannot know"),
+    ],
+)
+async def test_who_is_enforced_no_more_is_connected_no_more(
+    rig: Rig, agent: Agent, then: str, lacks: str
+) -> None:
+    drivers = library_without(rig.directory, "libcuda.so.1", lacks) if lacks else str(SIMULATED)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-c", BEGINS + then, stdin=subprocess.PIPE,
+        env=rig.environment(LD_LIBRARY_PATH=drivers),
+    )  # fmt: skip
+    assert process.stdin is not None
+    await agent.hears(lambda fact: fact.processes == 1)
+    assert agent.server.pids == {process.pid}
+    process.stdin.write(b"\n")
+    await agent.hears(lambda fact: fact.processes == 0)
+    assert agent.server.pids == frozenset()
+    assert process.returncode is None
+    process.stdin.write(b"\n")
+    assert await process.wait() == 0
+    assert agent.server.counters.connections_total == 1
 
 
 CLOSES_OURS = """

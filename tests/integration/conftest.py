@@ -65,7 +65,9 @@ async def store(database_url: str) -> AsyncIterator[PostgresStore]:
 async def bus(backend: Backend) -> AsyncIterator[JetStreamBus]:
     """Return a connected bus with empty streams."""
     made = await backend.connect_bus()
-    await made.ensure_streams()
-    yield made
-    await backend.delete_streams()
-    await made.close()
+    try:
+        await backend.make_streams(made)
+        yield made
+        await backend.delete_streams()
+    finally:  # left open, it would fail whichever test finds it next
+        await made.close()

@@ -21,7 +21,7 @@ from hcs_bus import jetstream, jetstream_follower, jetstream_publisher
 from hcs_bus.envelope import Message
 from hcs_bus.errors import ConfigError
 from hcs_bus.jetstream import JetStreamBus
-from hcs_bus.jetstream_streams import DUPLICATES_WINDOW_S, STREAM_BYTES_MAX, UNLIMITED
+from hcs_bus.jetstream_streams import DUPLICATES_WINDOW_S, FACTS_BYTES_MAX, UNLIMITED
 from hcs_bus.names import NodeName, StreamSeq
 from hcs_bus.port import FETCH_BYTES_MAX, PublishRefused
 from hcs_bus.subjects import DECISIONS_STREAM, FACTS_STREAM
@@ -119,7 +119,7 @@ async def test_an_id_that_would_break_the_protocol_is_refused(bus: JetStreamBus)
 @pytest.mark.usefixtures("bus")
 async def test_a_new_stream_has_its_limits(backend: Backend) -> None:
     config = await facts_config(backend)
-    assert config.max_bytes == STREAM_BYTES_MAX
+    assert config.max_bytes == FACTS_BYTES_MAX
     assert (config.discard, config.storage, config.retention) == ("old", "file", "limits")
     assert config.duplicate_window == DUPLICATES_WINDOW_S
     assert (config.num_replicas, config.max_age, config.max_msgs) == (1, 0, UNLIMITED)
@@ -128,8 +128,8 @@ async def test_a_new_stream_has_its_limits(backend: Backend) -> None:
 @pytest.mark.parametrize(
     ("held", "expected"),
     [
-        (SMALL_BYTES, STREAM_BYTES_MAX),
-        (STREAM_BYTES_MAX + 1, STREAM_BYTES_MAX + 1),
+        (SMALL_BYTES, FACTS_BYTES_MAX),
+        (FACTS_BYTES_MAX + 1, FACTS_BYTES_MAX + 1),
         (UNLIMITED, UNLIMITED),
     ],
 )
@@ -138,6 +138,29 @@ async def test_a_start_raises_a_limit_and_never_lowers_it(
 ) -> None:
     await change_facts(backend, max_bytes=held)
     await bus.ensure_streams()
+    assert (await facts_config(backend)).max_bytes == expected
+
+
+async def test_a_new_log_is_as_large_as_the_projector_is_told(
+    backend: Backend, database_url: str
+) -> None:
+    """A projector makes it, and the next one, which is told nothing, leaves it so."""
+    wanted = FACTS_BYTES_MAX + 1024**3
+    for options in (["--facts-bytes-max", str(wanted)], []):
+        with projecting(backend, database_url, *options) as process:
+            await says_that_it_projects(process)
+            assert (await facts_config(backend)).max_bytes == wanted
+    await backend.delete_streams()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [(FACTS_BYTES_MAX + 1, FACTS_BYTES_MAX + 1), (SMALL_BYTES, FACTS_BYTES_MAX)],
+)
+async def test_a_log_that_exists_is_made_larger_and_not_smaller(
+    bus: JetStreamBus, backend: Backend, wanted: int, expected: int
+) -> None:
+    await bus.ensure_streams(facts_bytes_max=wanted)
     assert (await facts_config(backend)).max_bytes == expected
 
 
@@ -169,10 +192,12 @@ async def test_a_full_server_is_waited_for_and_loses_nothing(
 
 
 @contextmanager
-def projecting(backend: Backend, database_url: str) -> Iterator["subprocess.Popen[bytes]"]:
+def projecting(
+    backend: Backend, database_url: str, *options: str
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a projector."""
     process = subprocess.Popen(
-        [str(HCS), "projector", "--listen", "127.0.0.1:0"],
+        [str(HCS), "projector", "--listen", "127.0.0.1:0", *options],
         env=os.environ | {"HCS_NATS_URL": backend.nats_url, "HCS_DATABASE_URL": database_url},
         stderr=subprocess.PIPE,
     )
@@ -183,6 +208,16 @@ def projecting(backend: Backend, database_url: str) -> Iterator["subprocess.Pope
         process.wait()
         assert process.stderr is not None
         process.stderr.close()
+
+
+async def says_that_it_projects(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the word that comes when it has made the streams."""
+    assert process.stderr is not None
+    async with asyncio.timeout(DEADLINE_S):
+        while line := await asyncio.to_thread(process.stderr.readline):
+            if b'"projecting"' in line:
+                return
+    raise AssertionError("it ended before it projected")
 
 
 async def ends_with(process: "subprocess.Popen[bytes]") -> str:

@@ -210,9 +210,9 @@ def work(round_number: int) -> list[Message]:
     ]
 
 
-async def start_log(bus: JetStreamBus) -> None:
+async def start_log(backend: Backend, bus: JetStreamBus) -> None:
     """Make the streams, with a node in them."""
-    await bus.ensure_streams()
+    await backend.make_streams(bus)
     first = fingerprint(device("d0"), device("d1", index=1))
     await bus.publish_many([message(first, event_id=f"{NODE}/boot/1")])
 
@@ -253,7 +253,7 @@ def test_killed_before_every_step_it_loses_nothing_and_doubles_nothing(
     rounds = kills = unharmed = 0
     with asyncio.Runner() as runner:
         bus = runner.run(backend.connect_bus())
-        runner.run(start_log(bus))
+        runner.run(start_log(backend, bus))
         gc.collect()
         gc.freeze()  # a child that collects garbage would copy all of this process
         while unharmed < UNHARMED_IN_A_ROW:

@@ -1,9 +1,11 @@
 """The store adapter against a real PostgreSQL, and the schema that the migrations make."""
 
+import asyncio
 import datetime
 import random
 from collections.abc import Sequence
 
+import asyncpg
 import msgspec
 import pytest
 from sqlalchemy import inspect, text
@@ -39,6 +41,7 @@ from tests.support.facts import (
     link,
 )
 from tests.support.folding import Folding
+from tests.support.projecting import until
 from tests.support.store_contract import StoreContract, same_fleet
 
 # What an index finds hardest: characters of four bytes that no compression makes shorter.
@@ -194,6 +197,33 @@ async def test_a_server_that_cannot_now_is_unavailable_in_a_few_words(
     assert (await store.load()).position == 1
 
 
+async def test_of_two_that_commit_at_the_same_moment_one_is_fenced(
+    store: PostgresStore, database_url: str
+) -> None:
+    other = connect(database_url)
+    holder = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    held = holder.transaction()
+    await held.start()
+    await holder.execute("SELECT 1 FROM projection_position FOR UPDATE")
+    commits = [asyncio.create_task(one.commit(heartbeats())) for one in (store, other)]
+
+    async def both_wait() -> bool:
+        await holder.execute("SELECT pg_stat_clear_snapshot()")
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(await holder.fetchval(waiting) == len(commits))
+
+    await until(both_wait, "both stand before the position, and have looked at it if they do")
+    await held.rollback()
+    results = await asyncio.gather(*commits, return_exceptions=True)
+    await holder.close()
+    await other.close()
+    assert sorted(type(result).__name__ for result in results) == ["FencedError", "NoneType"]
+    assert (await store.load()).position == 1
+
+
 async def test_inventory_at_answers_as_of_any_time(store: PostgresStore, database_url: str) -> None:
     folding = Folding(load_policy())
     folding.add(fingerprint(device("d0"), at_ns=START_NS))
@@ -231,6 +261,30 @@ async def test_the_reader_reads_and_writes_nothing(backend: Backend, database_ur
         async with engine.begin() as connection:
             await connection.execute(text("DELETE FROM device"))
     await engine.dispose()
+
+
+@pytest.mark.parametrize("role", ["hcs_reader", "hcs_read"])
+async def test_the_reader_may_change_no_table_in_any_way(database_url: str, role: str) -> None:
+    # A grant on one column is none on its table, and one on the table is one on every column.
+    granted = """
+        SELECT relation.relname, privilege
+        FROM pg_class relation, unnest($2::text[]) privilege
+        WHERE relation.relnamespace = 'public'::regnamespace
+          AND relation.relkind IN ('r', 'p', 'v', 'm')
+          AND CASE WHEN privilege IN ('DELETE', 'TRUNCATE', 'TRIGGER')
+                   THEN has_table_privilege($1, relation.oid, privilege)
+                   ELSE has_any_column_privilege($1, relation.oid, privilege) END
+    """
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    readable = {row["relname"] for row in await connection.fetch(granted, role, ["SELECT"])}
+    changing = ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER"]
+    writable = [tuple(row) for row in await connection.fetch(granted, role, changing)]
+    creating = await connection.fetchval(
+        "SELECT has_schema_privilege($1, 'public', 'CREATE')", role
+    )
+    await connection.close()
+    assert readable >= METADATA.tables.keys()
+    assert (writable, creating) == ([], False)
 
 
 async def test_a_database_that_is_away_is_said_so() -> None:

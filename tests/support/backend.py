@@ -14,6 +14,7 @@ from typing import Protocol
 
 import asyncpg
 import nats
+from nats.js.api import StreamConfig
 
 from hcs_bus import jetstream
 from hcs_bus.jetstream import JetStreamBus
@@ -30,6 +31,8 @@ WHEELS, CONTAINERS = "wheels", "containers"
 KINDS = (WHEELS, CONTAINERS)
 PARTS = frozenset({Part.NATS, Part.POSTGRES})
 PORTS_NEEDED = 40  # the block that a cluster plans, whatever parts it starts
+KEPT_STREAM = "KEPT"
+STREAMS_TIMEOUT_S = 30.0
 
 
 class SilentProgress:
@@ -119,6 +122,37 @@ class Backend:
         """Connect as the user that may do everything."""
         return await jetstream.connect(self.nats_url, name="test")
 
+    def keep_a_stream(self) -> None:
+        """Make a stream that stays when a test's are deleted.
+
+        A server whose last stream was deleted removes the directory of all streams a moment later,
+        from under the one that is made next ("error creating store for stream").
+        """
+
+        async def keep() -> None:
+            client = await nats.connect(self.nats_url)
+            kept = StreamConfig(name=KEPT_STREAM, subjects=["kept"], max_bytes=1)
+            await client.jetstream().add_stream(kept)
+            await client.close()
+
+        asyncio.run(keep())
+
+    async def make_streams(self, bus: JetStreamBus) -> None:
+        """Make both streams, empty.
+
+        A server removes what it deleted in the background. If it has not got to that when the next
+        stream of the name is deleted, this one's messages stay, and are there when it is made anew.
+        """
+        async with asyncio.timeout(STREAMS_TIMEOUT_S):
+            await bus.ensure_streams()
+            while not await self._are_empty(bus):
+                await self.delete_streams()
+                await bus.ensure_streams()
+
+    async def _are_empty(self, bus: JetStreamBus) -> bool:
+        states = [await bus.stream_state(stream) for stream in (FACTS_STREAM, DECISIONS_STREAM)]
+        return all(state.last_seq == 0 for state in states)
+
     async def delete_streams(self) -> None:
         """Leave an empty server for the next test."""
         client = await nats.connect(self.nats_url)
@@ -161,6 +195,12 @@ def _is_free(port: int) -> bool:
 
 def start_backend(root: Path, kind: str = WHEELS) -> Backend:
     """Start both servers below `root`, the way one of `KINDS` does it."""
+    backend = _start_backend(root, kind)
+    backend.keep_a_stream()
+    return backend
+
+
+def _start_backend(root: Path, kind: str) -> Backend:
     home = Home(root)
     if kind == WHEELS:
         wanted = Cluster(home=home, fleet=(), port_base=free_port_base(), parts=PARTS)

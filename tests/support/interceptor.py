@@ -115,6 +115,15 @@ def link(name: str) -> str:
     return str(SIMULATED / name)
 
 
+def library_without(directory: Path, library: str, function: str) -> str:
+    """Put a simulated library without one of its functions there; return where to look for all."""
+    exported = (SIMULATED / library).read_bytes()
+    name, another = (f"\0{letter}{function[1:]}\0".encode() for letter in (function[0], "_"))
+    assert name in exported  # another name may end as this one does, and share its letters
+    (directory / library).write_bytes(exported.replace(name, another))
+    return f"{directory}:{SIMULATED}"
+
+
 def compile_commands(
     output: Path,
     runtime: str,

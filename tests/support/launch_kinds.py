@@ -45,7 +45,19 @@ KINDS = {
         "ai_cpu_with_arguments",
         "cpu_by_handle",
     ),
-    "hip": ("kernel", "in_stream", "of_module"),
+    "hip": (
+        "kernel",
+        "kernel_spt",
+        "in_stream",
+        "of_module",
+        "cooperative",
+        "cooperative_spt",
+        "cooperative_of_module",
+        "configured",
+        "configured_of_driver",
+        "extended",
+        "extended_of_module",
+    ),
     "cnrt": ("kernel", "in_stream"),
     "cndrv": ("kernel", "in_stream", "in_own", "in_legacy", "configured", "exported"),
     "musart": CUDA_KINDS,
@@ -55,6 +67,7 @@ KINDS = {
 
 GRAPHS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(KINDS, ("graph",)),
+    "hip": ("graph", "graph_spt"),
     "acl": ("graph", "graph_awaited"),
     "rt": ("graph", "graph_asynchronous", "graph_awaited", "graph_awaited_in_stream"),
 }

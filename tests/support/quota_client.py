@@ -25,6 +25,7 @@ def hello(
     devices: tuple[str, ...] = (DEVICE,),
     quota_bytes: int = 1000,
     process: int = 1,
+    epoch_ns: int = 1,
     lost: int = 0,
 ) -> bytes:
     """Return a hello."""
@@ -32,7 +33,7 @@ def hello(
     body = wire.HELLO.pack(
         os.getpid() if pid is None else pid,
         len(devices),
-        1,
+        epoch_ns,
         process,
         pod_uid.encode(),
         container.encode(),
@@ -50,12 +51,13 @@ def usage(
     revision: int = 1,
     launches: int = 0,
     devices: int = 1,
+    epoch_ns: int = 1,
     lost: int = 0,
 ) -> bytes:
     """Return a usage message that says the same of each card."""
     one = (used_bytes, used_bytes if peak_bytes is None else peak_bytes, refusals)
     rest = [0, 0, 0] * (wire.DEVICES_MAX - devices)
-    body = wire.USAGE.pack(1, revision, launches, devices, 0, *one * devices, *rest)
+    body = wire.USAGE.pack(epoch_ns, revision, launches, devices, 0, *one * devices, *rest)
     return header(wire.MessageType.USAGE, body, lost=lost)
 
 

@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,7 +34,7 @@ from hcs_agents.detectors.port import (
 )
 from hcs_agents.simulation.fleet import default_fleet
 from hcs_agents.simulation.scenario import Scenario, SimLink
-from hcs_bus.events import DeviceFingerprint
+from hcs_bus.events import DeviceFingerprint, Link
 from hcs_bus.names import LinkType, NodeName, Vendor
 
 CHECKOUT = Path(__file__).parents[2]
@@ -84,6 +84,13 @@ def every_vendor() -> Scenario:
         if name.endswith("_driver") and getattr(node, name)
     }
     return Scenario(node=NodeName("every-0"), devices=devices, links=links, **drivers)
+
+
+def fabric_of(devices: Iterable[DeviceFingerprint]) -> list[tuple[Link, ...]]:
+    """Return the links of each card that a fabric gives it: all but those over PCIe."""
+    return [
+        tuple(link for link in device.links if link.type is not LinkType.PCIE) for device in devices
+    ]
 
 
 def build_libraries() -> Path:

@@ -13,9 +13,35 @@
     X(hipLaunchKernel, (const void *, struct dim3, struct dim3, void **, size_t, void *))          \
     X(hipModuleLaunchKernel, (void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,  \
                               unsigned, void *, void **, void **))                                 \
-    X(hipGraphLaunch, (void *, void *))
+    X(hipLaunchKernel_spt, (const void *, struct dim3, struct dim3, void **, size_t, void *))      \
+    X(hipLaunchCooperativeKernel, (const void *, struct dim3, struct dim3, void **, unsigned,      \
+                                   void *))                                                        \
+    X(hipLaunchCooperativeKernel_spt, (const void *, struct dim3, struct dim3, void **, unsigned,  \
+                                       void *))                                                    \
+    X(hipModuleLaunchCooperativeKernel, (void *, unsigned, unsigned, unsigned, unsigned, unsigned, \
+                                         unsigned, unsigned, void *, void **))                     \
+    X(hipLaunchKernelExC, (const struct launch *, const void *, void **))                          \
+    X(hipDrvLaunchKernelEx, (const struct driver_launch *, void *, void **, void **))              \
+    X(hipExtLaunchKernel, (const void *, struct dim3, struct dim3, void **, size_t, void *,        \
+                           void *, void *, int))                                                   \
+    X(hipExtModuleLaunchKernel, (void *, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t,         \
+                                 uint32_t, size_t, void *, void **, void **, void *, void *,       \
+                                 uint32_t))                                                        \
+    X(hipGraphLaunch, (void *, void *))                                                            \
+    X(hipGraphLaunch_spt, (void *, void *))
 struct dim3 {
     uint32_t x, y, z;
+};
+struct launch { /* hipLaunchConfig_t */
+    struct dim3 grid, block;
+    size_t shared_bytes;
+    void *stream, *attributes;
+    unsigned attribute_count;
+};
+struct driver_launch { /* HIP_LAUNCH_CONFIG */
+    unsigned grid[3], block[3], shared_bytes;
+    void *stream, *attributes;
+    unsigned attribute_count;
 };
 
 FUNCTIONS(DECLARE)
@@ -33,21 +59,62 @@ static int end_capture(void *captured, void **made) {
     return result != 0 ? result : hipGraphInstantiateWithFlags(made, recorded, 0);
 }
 
-static int launch_into(void *target, unsigned blocks) {
-    struct dim3 grid = {blocks, 1, 1}, block = {64, 1, 1};
-    return hipLaunchKernel(NULL, grid, block, NULL, 0, target);
-}
-static int kernel(unsigned blocks) { return launch_into(NULL, blocks); }
-static int in_stream(unsigned blocks) { return launch_into(stream, blocks); }
+#define GRID (struct dim3){blocks, 1, 1}, BLOCK
+#define BLOCK (struct dim3){64, 1, 1}
+#define MODULE_GRID blocks, 1, 1, 64, 1, 1
+static int kernel(unsigned blocks) { return hipLaunchKernel(NULL, GRID, NULL, 0, NULL); }
+static int kernel_spt(unsigned blocks) { return hipLaunchKernel_spt(NULL, GRID, NULL, 0, NULL); }
+static int in_stream(unsigned blocks) { return hipLaunchKernel(NULL, GRID, NULL, 0, stream); }
 static int of_module(unsigned blocks) {
-    return hipModuleLaunchKernel(NULL, blocks, 1, 1, 64, 1, 1, 0, stream, NULL, NULL);
+    return hipModuleLaunchKernel(NULL, MODULE_GRID, 0, stream, NULL, NULL);
+}
+static int cooperative(unsigned blocks) {
+    return hipLaunchCooperativeKernel(NULL, GRID, NULL, 0, stream);
+}
+static int cooperative_spt(unsigned blocks) {
+    return hipLaunchCooperativeKernel_spt(NULL, GRID, NULL, 0, NULL);
+}
+static int cooperative_of_module(unsigned blocks) {
+    return hipModuleLaunchCooperativeKernel(NULL, MODULE_GRID, 0, stream, NULL);
+}
+static int configured(unsigned blocks) {
+    struct launch launch = {GRID, 0, stream, NULL, 0};
+    return hipLaunchKernelExC(&launch, NULL, NULL);
+}
+static int configured_of_driver(unsigned blocks) {
+    struct driver_launch launch = {{blocks, 1, 1}, {64, 1, 1}, 0, stream, NULL, 0};
+    return hipDrvLaunchKernelEx(&launch, NULL, NULL, NULL);
+}
+static int extended(unsigned blocks) {
+    return hipExtLaunchKernel(NULL, GRID, NULL, 0, stream, NULL, NULL, 0);
+}
+/* Of so many threads, not blocks. */
+static int extended_of_module(unsigned blocks) {
+    return hipExtModuleLaunchKernel(NULL, blocks * 64, 1, 1, 64, 1, 1, 0, stream, NULL, NULL, NULL,
+                                    NULL, 0);
 }
 static int graph(unsigned unused) {
     (void)unused;
     return hipGraphLaunch(executable, stream);
 }
+static int graph_spt(unsigned unused) {
+    (void)unused;
+    return hipGraphLaunch_spt(executable, NULL);
+}
 
 static const struct kind kinds[] = {
-    {"kernel", kernel}, {"in_stream", in_stream}, {"of_module", of_module},
-    {"graph", graph},   {NULL, NULL},
+    {"kernel", kernel},
+    {"kernel_spt", kernel_spt},
+    {"in_stream", in_stream},
+    {"of_module", of_module},
+    {"cooperative", cooperative},
+    {"cooperative_spt", cooperative_spt},
+    {"cooperative_of_module", cooperative_of_module},
+    {"configured", configured},
+    {"configured_of_driver", configured_of_driver},
+    {"extended", extended},
+    {"extended_of_module", extended_of_module},
+    {"graph", graph},
+    {"graph_spt", graph_spt},
+    {NULL, NULL},
 };

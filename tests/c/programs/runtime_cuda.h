@@ -31,9 +31,18 @@
     X(cuStreamEndCapture, (void *, void **))                                                       \
     X(cuGraphCreate, (void **, unsigned))                                                          \
     X(cuGraphAddMemAllocNode, (void **, void *, const void *, size_t, struct node *))              \
+    X(cuStreamSynchronize_ptsz, (void *))                                                          \
+    X(cuEventCreate, (void **, unsigned))                                                          \
+    X(cuEventRecord, (void *, void *))                                                             \
+    X(cuEventSynchronize, (void *))                                                                \
+    X(cuGraphInstantiate, (void **, void *, void **, char *, size_t))                              \
+    X(cuGraphInstantiate_v2, (void **, void *, void **, char *, size_t))                           \
     X(cuGraphInstantiateWithFlags, (void **, void *, uint64_t))                                    \
+    X(cuGraphInstantiateWithParams, (void **, void *, struct graph_parameters *))                  \
+    X(cuGraphInstantiateWithParams_ptsz, (void **, void *, struct graph_parameters *))             \
     X(cuGraphLaunch, (void *, void *))                                                             \
     X(cuGraphUpload, (void *, void *))                                                             \
+    X(cuGraphUpload_ptsz, (void *, void *))                                                        \
     X(cuGraphExecDestroy, (void *))                                                                \
     X(cuDeviceGraphMemTrim, (int))                                                                 \
     X(cuMemAllocFromPoolAsync, (uint64_t *, size_t, void *, void *))                               \
@@ -54,6 +63,7 @@
 struct array { size_t width, height; unsigned format, channels; };
 struct array3d { size_t width, height, depth; unsigned format, channels, flags; };
 struct pool_properties { int type, handle_types, location_type, location_id; char rest[72]; };
+struct graph_parameters { uint64_t flags; void *stream, *node; int result; };
 struct node { struct pool_properties pool; char access[16]; size_t bytes; uint64_t address; };
 struct properties { int type, handle_types, location_type, location_id; void *meta; char rest[8]; };
 
@@ -118,9 +128,11 @@ static int mipmapped(uint64_t *block, size_t bytes) {
 static int release_array(uint64_t block) { return cuArrayDestroy(POINTER(block)); }
 static int release_mipmapped(uint64_t block) { return cuMipmappedArrayDestroy(POINTER(block)); }
 
+/* The driver takes no other sizes. */
+static size_t whole_pages(size_t bytes) { return (bytes + 0x1fffff) & ~(size_t)0x1fffff; }
 static int physical(uint64_t *block, size_t bytes) {
     struct properties properties = {1, 0, 1, current_device, NULL, {0}};
-    return cuMemCreate(block, bytes, &properties, 0);
+    return cuMemCreate(block, whole_pages(bytes), &properties, 0);
 }
 static int release_physical(uint64_t block) { return cuMemRelease(block); }
 
@@ -148,13 +160,36 @@ static int release_mapped(uint64_t block) {
 static struct graph { uint64_t address; void *executable; } graphs[GRAPHS_MAX];
 static void *graph_stream;
 
-static int launch_new(uint64_t address, void *graph) {
+/* All ways to make one executable, and to map its memory. */
+static int first_form(void **executable, void *graph) {
+    return cuGraphInstantiate(executable, graph, NULL, NULL, 0);
+}
+static int second_form(void **executable, void *graph) {
+    return cuGraphInstantiate_v2(executable, graph, NULL, NULL, 0);
+}
+static int with_flags(void **executable, void *graph) {
+    return cuGraphInstantiateWithFlags(executable, graph, 0);
+}
+static int with_parameters(void **executable, void *graph) {
+    struct graph_parameters parameters = {0};
+    return cuGraphInstantiateWithParams(executable, graph, &parameters);
+}
+static int with_parameters_ptsz(void **executable, void *graph) {
+    struct graph_parameters parameters = {0};
+    return cuGraphInstantiateWithParams_ptsz(executable, graph, &parameters);
+}
+static int launch(void *executable, void *in) { return cuGraphLaunch(executable, in); }
+static int upload(void *executable, void *in) { return cuGraphUpload(executable, in); }
+static int upload_ptsz(void *executable, void *in) { return cuGraphUpload_ptsz(executable, in); }
+
+static int map_new(uint64_t address, void *graph, int (*instantiate)(void **, void *),
+                   int (*map)(void *, void *)) {
     unsigned i = 0;
     while (graphs[i].executable != NULL) {
         i++;
     }
-    int result = cuGraphInstantiateWithFlags(&graphs[i].executable, graph, 0);
-    result = result != 0 ? result : cuGraphLaunch(graphs[i].executable, graph_stream);
+    int result = instantiate(&graphs[i].executable, graph);
+    result = result != 0 ? result : map(graphs[i].executable, graph_stream);
     if (result != 0) {
         cuGraphExecDestroy(graphs[i].executable);
         graphs[i].executable = NULL;
@@ -162,13 +197,28 @@ static int launch_new(uint64_t address, void *graph) {
     graphs[i].address = address;
     return result;
 }
-static int by_node(uint64_t *block, size_t bytes) {
+static int launch_new(uint64_t address, void *graph) {
+    return map_new(address, graph, with_flags, launch);
+}
+static int map_node(uint64_t *block, size_t bytes, int (*instantiate)(void **, void *),
+                    int (*map)(void *, void *)) {
     struct node node = {.pool = {1, 0, 1, current_device, {0}}, .bytes = bytes};
     void *graph, *added;
     int result = cuGraphCreate(&graph, 0) || cuGraphAddMemAllocNode(&added, graph, NULL, 0, &node);
     *block = node.address;
-    return result != 0 ? result : launch_new(node.address, graph);
+    return result != 0 ? result : map_new(node.address, graph, instantiate, map);
 }
+#define BY_NODE(NAME, INSTANTIATE, MAP)                                                            \
+    static int NAME(uint64_t *block, size_t bytes) {                                               \
+        return map_node(block, bytes, INSTANTIATE, MAP);                                           \
+    }
+BY_NODE(by_node, with_flags, launch)
+BY_NODE(by_first_form, first_form, launch)
+BY_NODE(by_second_form, second_form, launch)
+BY_NODE(by_parameters, with_parameters, launch)
+BY_NODE(by_parameters_ptsz, with_parameters_ptsz, launch)
+BY_NODE(by_upload, with_flags, upload)
+BY_NODE(by_upload_ptsz, with_flags, upload_ptsz)
 static int by_capture(uint64_t *block, size_t bytes) {
     void *graph;
     int result = graph_stream != NULL ? 0 : cuStreamCreate(&graph_stream, 0);
@@ -214,6 +264,12 @@ static const struct kind kinds[] = {
     {"pool_ptsz", from_own_pool, release_in_own_stream},
     {"made_pool", from_made_pool, release_in_stream},
     {"graph_node", by_node, release_by_program},
+    {"graph_first_form", by_first_form, release_by_program},
+    {"graph_second_form", by_second_form, release_by_program},
+    {"graph_parameters", by_parameters, release_by_program},
+    {"graph_parameters_ptsz", by_parameters_ptsz, release_by_program},
+    {"graph_uploaded", by_upload, release_by_program},
+    {"graph_uploaded_ptsz", by_upload_ptsz, release_by_program},
     {"graph_captured", by_capture, release_by_program},
     {"graph_alone", by_itself, release_graph},
     {"graph_destroyed", by_itself, destroy_graph},
@@ -236,6 +292,11 @@ static int destroy_context(void) {
 static int release_primary(void) { return cuDevicePrimaryCtxRelease_v2(current_device); }
 static int synchronize(void) { return cuCtxSynchronize(); }
 static int synchronize_stream(void) { return cuStreamSynchronize(NULL); }
+static int synchronize_own_stream(void) { return cuStreamSynchronize_ptsz(NULL); }
+static int synchronize_event(void) {
+    void *event;
+    return cuEventCreate(&event, 0) || cuEventRecord(event, NULL) || cuEventSynchronize(event);
+}
 static int set_threshold(uint64_t bytes) {
     void *pool;
     return cuDeviceGetDefaultMemPool(&pool, current_device) ||
@@ -270,6 +331,8 @@ static const struct extra extras[] = {
 #endif
     {"synchronize", synchronize},
     {"synchronize_stream", synchronize_stream},
+    {"synchronize_own_stream", synchronize_own_stream},
+    {"synchronize_event", synchronize_event},
     {"keep_all", keep_all},
     {"keep_some", keep_some},
     {"trim", trim},

@@ -46,6 +46,7 @@ ABSURD(nvmlSystemGetCudaDriverVersion_v2, 0, 4) ABSURD(nvmlDeviceGetName, 1, 96)
 ABSURD(nvmlDeviceGetSerial, 1, 30) ABSURD(nvmlDeviceGetVbiosVersion, 1, 32)
 ABSURD(nvmlDeviceGetPciInfo_v3, 1, 68) ABSURD(nvmlDeviceGetMemoryInfo, 1, 24)
 ABSURD(nvmlDeviceGetMaxPcieLinkGeneration, 1, 4) ABSURD(nvmlDeviceGetMaxPcieLinkWidth, 1, 4)
+ABSURD(nvmlDeviceGetMaxClockInfo, 2, 4) ABSURD(nvmlDeviceGetMemoryBusWidth, 1, 4)
 ABSURD(nvmlDeviceGetNumGpuCores, 1, 4) ABSURD(nvmlDeviceGetCpuAffinity, 2, 1024)
 ABSURD(nvmlDeviceGetPowerUsage, 1, 4) ABSURD(nvmlDeviceGetUtilizationRates, 1, 8)
 ABSURD(nvmlDeviceGetTemperature, 2, 4) ABSURD(nvmlDeviceGetClockInfo, 2, 4)
@@ -106,7 +107,7 @@ ABSURD(cndevGetMaxPCIInfo, 0, 12) ABSURD(cndevGetCurrentPCIInfo, 0, 12)
 ABSURD(cndevGetNUMANodeIdByDevId, 0, 8) ABSURD(cndevGetDeviceAffinity, 0, 4104)
 ABSURD(cndevGetPCIeInfoV2, 0, 64) ABSURD(cndevGetDeviceUtilizationInfo, 0, 328)
 ABSURD(cndevGetDevicePowerInfo, 0, 84) ABSURD(cndevGetTemperatureInfo, 0, 148)
-ABSURD(cndevGetFrequencyInfo, 0, 68)
+ABSURD(cndevGetFrequencyInfo, 0, 68) ABSURD(cndevGetDDRInfo, 0, 16)
 """
 MTHREADS = """
 static int object;
@@ -124,6 +125,7 @@ ABSURD(mtmlDeviceGetPciInfo, 1, 104) ABSURD(mtmlDeviceGetPowerUsage, 1, 4)
 ABSURD(mtmlGpuGetUtilization, 1, 4) ABSURD(mtmlGpuGetTemperature, 1, 4)
 ABSURD(mtmlGpuGetClock, 1, 4) ABSURD(mtmlMemoryGetClock, 1, 4)
 ABSURD(mtmlMemoryGetUtilization, 1, 4) ABSURD(mtmlDeviceGetMtBiosVersion, 1, 64)
+ABSURD(mtmlMemoryGetBandwidth, 1, 4)
 ABSURD(mtmlDeviceGetSerialNumber, 2, 64) ABSURD(mtmlLibraryGetVersion, 1, 32)
 ABSURD(mtmlDeviceGetCpuAffinityWithinNode, 2, 1024) ABSURD(mtmlDeviceGetMtLinkSpec, 1, 28)
 """
@@ -157,6 +159,7 @@ def test_nothing_that_a_driver_says_makes_an_event_unreadable(
         assert detector.processes() == []
     assert device.device_id == card
     assert (device.vram_bytes, device.pcie_generation_max, device.pcie_width_max) == (0, 0, 0)
+    assert device.memory_bandwidth_gbytes_s == 0
     told = {
         name: value
         for name, value in msgspec.structs.asdict(reading.sample).items()

@@ -13,7 +13,7 @@ from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.events import FaultState
 from hcs_bus.names import Vendor
-from tests.support.simulated import DetectorProcess, environment
+from tests.support.simulated import DetectorProcess, environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -80,7 +80,7 @@ def test_a_port_that_is_down_is_no_link(libraries: Path, node_of: MakeNode) -> N
     first = msgspec.structs.replace(scenario.links[0], up=0)
     file.write(msgspec.structs.replace(scenario, links=(first, *scenario.links[1:])))
     with DetectorProcess(Vendor.CAMBRICON, environment(libraries, file.path)) as detector:
-        assert [len(device.links) for device in detector.scan()] == [0, 0, 1, 1, 1, 1, 1, 1]
+        assert [len(links) for links in fabric_of(detector.scan())] == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 OLD_DRIVER = """#include <stdint.h>

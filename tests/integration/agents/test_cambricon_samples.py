@@ -15,7 +15,7 @@ from hcs_bus.events import DeviceSample, ThrottleReason
 from hcs_bus.names import DeviceId, Vendor
 from tests.support.sampling import WORKING, SamplingProcess, put, without
 from tests.support.sampling_contract import SamplingContract
-from tests.support.simulated import environment
+from tests.support.simulated import environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -143,11 +143,11 @@ def test_a_port_that_goes_down_is_gone_from_the_next_fingerprint(
     file: ScenarioFile, libraries: Path
 ) -> None:
     with SamplingProcess(Vendor.CAMBRICON, environment(libraries, file.path)) as detector:
-        assert {len(device.links) for device in detector.scan()} == {1}
+        assert {len(links) for links in fabric_of(detector.scan())} == {1}
         scenario = file.read()
         down = msgspec.structs.replace(scenario.links[0], up=0)
         file.write(msgspec.structs.replace(scenario, links=(down, *scenario.links[1:])))
-        assert [len(device.links) for device in detector.scan()] == [0, 0, 1, 1, 1, 1, 1, 1]
+        assert [len(links) for links in fabric_of(detector.scan())] == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 def test_errors_of_several_ports_are_counted_together(file: ScenarioFile, libraries: Path) -> None:

@@ -10,7 +10,7 @@ from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_bus.events import FaultState
 from hcs_bus.names import LinkType, NodeName, Vendor
-from tests.support.simulated import FABRICS, LIBRARIES, DetectorProcess, environment
+from tests.support.simulated import FABRICS, LIBRARIES, DetectorProcess, environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -69,8 +69,9 @@ def test_eight_hygon_cards_are_seen_with_their_xgmi_rings(
     assert (first.numa_node, last.numa_node) == (0, 1)
     assert (first.fp16_gflops, first.driver_version) == (192_000, scenario.hygon_driver)
     ids = [device.device_id for device in devices]
-    assert {link.peer for link in first.links} == {ids[1], ids[3]}
-    assert {(link.type, link.bandwidth_gbytes_s) for link in first.links} == {(LinkType.XGMI, 92)}
+    links = fabric_of(devices)[0]
+    assert {link.peer for link in links} == {ids[1], ids[3]}
+    assert {(link.type, link.bandwidth_gbytes_s) for link in links} == {(LinkType.XGMI, 92)}
 
 
 def test_eight_cambricon_cards_are_seen_with_their_bridges(
@@ -87,8 +88,9 @@ def test_eight_cambricon_cards_are_seen_with_their_bridges(
     assert (first.pci_address, last.pci_address) == ("0000:07:00.0", "0000:bd:00.0")
     assert (first.numa_node, last.numa_node) == (0, 1)
     assert (first.fp16_gflops, first.driver_version) == (96_000, scenario.cambricon_driver)
-    links = [(link.peer, link.type, link.lanes, link.bandwidth_gbytes_s) for link in last.links]
-    assert links == [(ids[6], LinkType.MLU_LINK, 1, 200)]
+    (link,) = fabric_of(devices)[7]
+    assert (link.peer, link.type) == (ids[6], LinkType.MLU_LINK)
+    assert (link.lanes, link.bandwidth_gbytes_s) == (1, 200)
 
 
 def test_eight_moore_threads_cards_are_seen_with_their_mtlink_groups(
@@ -105,10 +107,9 @@ def test_eight_moore_threads_cards_are_seen_with_their_mtlink_groups(
     assert (first.pci_address, last.pci_address) == ("0000:07:00.0", "0000:bd:00.0")
     assert (first.numa_node, last.numa_node) == (0, 1)
     assert (first.fp16_gflops, first.driver_version) == (100_000, scenario.mthreads_driver)
-    assert {link.peer for link in last.links} == set(ids[4:7])
-    assert {(x.type, x.lanes, x.bandwidth_gbytes_s) for x in last.links} == {
-        (LinkType.MTLINK, 1, 80)
-    }
+    links = fabric_of(devices)[7]
+    assert {link.peer for link in links} == set(ids[4:7])
+    assert {(x.type, x.lanes, x.bandwidth_gbytes_s) for x in links} == {(LinkType.MTLINK, 1, 80)}
 
 
 def test_the_vendors_of_one_node_do_not_see_each_other(libraries: Path, node_of: MakeNode) -> None:

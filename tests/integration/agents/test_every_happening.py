@@ -20,7 +20,7 @@ from hcs_agents.simulation.scenario import Scenario, ScenarioFile
 from hcs_agents.simulation.sysfs import tree_of
 from hcs_bus.events import DetectorState, DeviceSample, FaultState, Link, ThrottleReason
 from hcs_bus.jetstream import JetStreamBus
-from hcs_bus.names import DeviceId, Vendor
+from hcs_bus.names import DeviceId, LinkType, Vendor
 from hcs_control.policy import load_policy
 from tests.support.agent_process import AgentProcess, AgentStarter, Listener, listening
 from tests.support.backend import Backend
@@ -222,8 +222,12 @@ class Story:
         self._let(operations.set_link, **pair, up=True)
 
     def _links(self) -> list[tuple[Link, ...]]:
+        """Return what wires each of the two: without their fabric they are left with PCIe."""
         devices = self._heard.devices()
-        return [devices[card] for card in self.cards]
+        return [
+            tuple(link for link in devices[card] if link.type is not LinkType.PCIE)
+            for card in self.cards
+        ]
 
     async def _lost(self) -> None:
         """A card that falls off the bus is a fault, and leaves the fingerprint till it is back."""

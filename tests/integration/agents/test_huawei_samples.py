@@ -14,7 +14,7 @@ from hcs_agents.simulation.sysfs import tree_of
 from hcs_bus.events import DeviceSample
 from hcs_bus.names import DeviceId, Vendor
 from tests.support.sampling import SamplingProcess, drivers_down, put, without
-from tests.support.simulated import environment
+from tests.support.simulated import environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -77,10 +77,10 @@ def test_a_link_that_goes_down_is_missing_in_the_next_fingerprint(
     libraries: Path, node: ScenarioFile
 ) -> None:
     with SamplingProcess(Vendor.HUAWEI, environment(libraries, node.path)) as detector:
-        assert [len(device.links) for device in detector.scan()] == [1, 1]
+        assert [len(links) for links in fabric_of(detector.scan())] == [1, 1]
         links = tuple(msgspec.structs.replace(link, up=0) for link in node.read().links)
         node.update(lambda s: msgspec.structs.replace(s, links=links))
-        assert [len(device.links) for device in detector.scan()] == [0, 0]
+        assert [len(links) for links in fabric_of(detector.scan())] == [0, 0]
 
 
 TWO_CHIPS = """#include <string.h>
@@ -92,6 +92,37 @@ TWO_CHIPS = """#include <string.h>
         int dcmi_get_device_elabel_info(int card, int device, char *out) {
             (void)device; strcpy(out + 1024, card ? "BOARD-B" : "BOARD-A"); return 0; }
         """
+
+
+def test_two_dies_of_one_package_are_linked_and_older_drivers_say_so_of_what_they_do_not_know(
+    libraries: Path, node_of: MakeNode, tmp_path: Path
+) -> None:
+    file = node_of("ascend-0")
+    file.update(lambda s: msgspec.structs.replace(s, links=()))
+    for number in range(8):  # an Ascend 910C is two of them
+        put(file, number, serial=f"2102314NMV000000000{number // 2}")
+    with SamplingProcess(Vendor.HUAWEI, environment(libraries, file.path)) as detector:
+        devices = detector.scan()
+    twins = [devices[device.index ^ 1].device_id for device in devices]
+    links = [(link.lanes, link.bandwidth_gbytes_s) for (link,) in fabric_of(devices)]
+    assert [link.peer for (link,) in fabric_of(devices)] == twins
+    assert links == [(1, 0)] * 8  # nobody publishes how fast that is
+    source = tmp_path / "older.c"
+    source.write_text(
+        TWO_CHIPS
+        + """int dcmi_get_topo_info_by_device_id(int a, int b, int c, int d, int *type) {
+            (void)b; (void)d; *type = 6; return a < 0 || c < 0; }
+        """
+    )
+    library = str(tmp_path / "libdcmi.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, str(source)], check=True)
+    with SamplingProcess(Vendor.HUAWEI, environment(tmp_path, None)) as detector:
+        found = {device.device_id: device.links for device in detector.scan()}
+    assert {chip: [link.peer for link in links] for chip, links in found.items()} == {
+        "BOARD-A-0": ["BOARD-A-1"],
+        "BOARD-A-1": ["BOARD-A-0"],
+        "BOARD-B": [],
+    }
 
 
 def test_the_chips_of_one_board_are_told_apart_by_their_dies(

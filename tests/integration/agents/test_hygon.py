@@ -11,8 +11,8 @@ from hcs_agents.simulation import operations
 from hcs_agents.simulation.scenario import Scenario, ScenarioFile, SimFault
 from hcs_agents.simulation.sysfs import tree_of
 from hcs_bus.events import FaultState
-from hcs_bus.names import Vendor
-from tests.support.simulated import DetectorProcess, environment
+from hcs_bus.names import LinkType, Vendor
+from tests.support.simulated import DetectorProcess, environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -87,9 +87,12 @@ int rsmi_topo_get_link_type(uint32_t a, uint32_t b, uint64_t *hops, int *kind) {
 PCIE, XGMI = 1, 2
 
 
-@pytest.mark.parametrize(("kind", "hops", "links"), [(XGMI, 1, 1), (XGMI, 2, 0), (PCIE, 1, 0)])
-def test_only_a_wire_from_card_to_card_is_a_link(
-    kind: int, hops: int, links: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("kind", "hops", "types"),
+    [(XGMI, 1, [LinkType.XGMI]), (XGMI, 2, []), (PCIE, 2, [LinkType.PCIE]), (0, 1, [])],
+)
+def test_only_a_wire_from_card_to_card_is_one(
+    kind: int, hops: int, types: list[LinkType], tmp_path: Path
 ) -> None:
     source = tmp_path / "two.c"
     source.write_text(TWO_CARDS)
@@ -97,22 +100,27 @@ def test_only_a_wire_from_card_to_card_is_a_link(
     build = ["cc", "-shared", "-fPIC", *defines, "-o", str(tmp_path / "librocm_smi64.so.2")]
     subprocess.run([*build, str(source)], check=True)
     with DetectorProcess(Vendor.HYGON, environment(tmp_path, None)) as detector:
-        assert [len(device.links) for device in detector.scan()] == [links] * 2
+        found = [[link.type for link in device.links] for device in detector.scan()]
+    assert found == [types] * 2
 
 
-def test_a_way_over_pcie_is_no_link_for_the_kernel_either(
-    node_of: MakeNode, tmp_path: Path
-) -> None:
+def test_what_the_kernel_says_to_be_on_pcie_is_no_wire(node_of: MakeNode, tmp_path: Path) -> None:
     file = node_of("hygon-0")
     links = list(tree_of(file.path).glob("class/kfd/kfd/topology/nodes/*/io_links/*/properties"))
     of_xgmi = [one for one in links if "type 11\n" in one.read_text()]
     with DetectorProcess(
         Vendor.HYGON, environment(tmp_path, None), sysfs=tree_of(file.path)
     ) as detector:
-        assert sum(len(device.links) for device in detector.scan()) == len(of_xgmi) > 0
+        assert sum(map(len, fabric_of(detector.scan()))) == len(of_xgmi) > 0
         for one in of_xgmi:
             one.write_text(one.read_text().replace("type 11\n", "type 2\n"))
-        assert sum(len(device.links) for device in detector.scan()) == 0
+        devices = detector.scan()
+        assert {link.type for device in devices for link in device.links} == {LinkType.PCIE}
+        assert [len(device.links) for device in devices] == [7] * 8
+        for one in links:
+            if "node_from 1\n" in one.read_text():  # as of a card that is a processor's own part
+                one.write_text(one.read_text().replace("type 2\n", "type 1\n"))
+        assert [len(device.links) for device in detector.scan()] == [0] + [6] * 7
 
 
 def test_without_rocm_smi_the_kernel_tells_the_same(

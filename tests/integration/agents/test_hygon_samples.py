@@ -15,7 +15,7 @@ from hcs_bus.events import DeviceSample, ThrottleReason
 from hcs_bus.names import DeviceId, Vendor
 from tests.support.sampling import WORKING, SamplingProcess, drivers_down, put, without
 from tests.support.sampling_contract import SamplingContract
-from tests.support.simulated import environment
+from tests.support.simulated import environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -160,18 +160,18 @@ def test_the_library_and_the_kernel_together_fill_the_fingerprint(
     assert (first.pcie_generation_max, first.pcie_width_max) == (5, 8)
     assert (first.int8_gops, first.matrix_cores) == (392_000, 0)  # no function counts them
     assert (first.cpu_affinity, last.cpu_affinity) == ("0-31", "32-63")
-    assert {link.latency_ns for link in first.links} == {700}
+    assert {link.latency_ns for link in fabric_of([first])[0]} == {700}
 
 
 def test_a_link_that_goes_down_is_gone_from_the_next_fingerprint(
     file: ScenarioFile, libraries: Path
 ) -> None:
     with SamplingProcess(Vendor.HYGON, environment(libraries, file.path)) as detector:
-        assert {len(device.links) for device in detector.scan()} == {2}
+        assert {len(links) for links in fabric_of(detector.scan())} == {2}
         scenario = file.read()
         down = msgspec.structs.replace(scenario.links[0], up=0)
         file.write(msgspec.structs.replace(scenario, links=(down, *scenario.links[1:])))
-        lengths = [len(device.links) for device in detector.scan()]
+        lengths = [len(links) for links in fabric_of(detector.scan())]
     assert (lengths[down.a], lengths[down.b], sum(lengths)) == (1, 1, 14)
 
 

@@ -13,7 +13,7 @@ from hcs_agents.simulation.scenario import ScenarioFile
 from hcs_bus.events import FaultState
 from hcs_bus.names import Vendor
 from tests.support.sampling import SamplingProcess, put
-from tests.support.simulated import DetectorProcess, environment
+from tests.support.simulated import DetectorProcess, environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -53,7 +53,8 @@ def test_a_link_that_is_down_is_none(libraries: Path, node_of: MakeNode) -> None
     first = msgspec.structs.replace(scenario.links[0], up=0)
     file.write(msgspec.structs.replace(scenario, links=(first, *scenario.links[1:])))
     with DetectorProcess(Vendor.MTHREADS, environment(libraries, file.path)) as detector:
-        assert [len(device.links) for device in detector.scan()] == [2, 2, 3, 3, 3, 3, 3, 3]
+        lengths = [len(links) for links in fabric_of(detector.scan())]
+    assert lengths == [2, 2, 3, 3, 3, 3, 3, 3]
 
 
 TWO_CARDS = """
@@ -104,7 +105,7 @@ def test_the_ends_of_links_are_asked_for_once_and_again_when_a_card_is_replaced(
             assert [device.links for device in detector.scan()] == links
         assert detector.calls()[remote] == 0
         put(file, 1, id="another")
-        assert {link.peer for link in detector.scan()[0].links} == {
+        assert {link.peer for link in fabric_of(detector.scan())[0]} == {
             "another",
             *(card.id for card in file.read().devices[2:4]),
         }

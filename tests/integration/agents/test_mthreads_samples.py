@@ -13,7 +13,7 @@ from hcs_bus.events import DeviceSample
 from hcs_bus.names import DeviceId, Vendor
 from tests.support.sampling import WORKING, SamplingProcess, put, without
 from tests.support.sampling_contract import SamplingContract
-from tests.support.simulated import environment
+from tests.support.simulated import environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -117,11 +117,11 @@ def test_a_link_that_goes_down_is_gone_from_the_next_fingerprint(
     file: ScenarioFile, libraries: Path
 ) -> None:
     with SamplingProcess(Vendor.MTHREADS, environment(libraries, file.path)) as detector:
-        assert {len(device.links) for device in detector.scan()} == {3}
+        assert {len(links) for links in fabric_of(detector.scan())} == {3}
         scenario = file.read()
         down = msgspec.structs.replace(scenario.links[0], up=0)
         file.write(msgspec.structs.replace(scenario, links=(down, *scenario.links[1:])))
-        assert [len(device.links) for device in detector.scan()] == [2, 2, 3, 3, 3, 3, 3, 3]
+        assert [len(links) for links in fabric_of(detector.scan())] == [2, 2, 3, 3, 3, 3, 3, 3]
 
 
 def test_errors_that_were_told_as_faults_are_counted(file: ScenarioFile, libraries: Path) -> None:

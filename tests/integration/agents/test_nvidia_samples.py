@@ -19,7 +19,7 @@ from hcs_agents.simulation.scenario import Scenario, ScenarioFile, SimLink
 from hcs_bus.events import DeviceSample, FaultState, Link, ThrottleReason
 from hcs_bus.names import DeviceId, LinkType, Vendor
 from tests.support.sampling import SamplingProcess, drivers_down, put, without
-from tests.support.simulated import CHECKOUT, environment
+from tests.support.simulated import CHECKOUT, environment, fabric_of
 
 MakeNode = Callable[[str], ScenarioFile]
 
@@ -112,28 +112,28 @@ def test_cards_on_switches_reach_each_other_and_nobody_else(
         ids = [device.device_id for device in devices]
         for number in range(4):
             peers = sorted(set(ids[:4]) - {ids[number]})
-            assert devices[number].links == tuple(
+            assert fabric_of(devices)[number] == tuple(
                 Link(peer=peer, type=LinkType.NVSWITCH, lanes=6, bandwidth_gbytes_s=300)
                 for peer in peers
             )
-        assert [devices[number].links for number in (4, 5)] == [(), ()]
+        assert fabric_of(devices)[4:6] == [(), ()]
         to_seven = Link(peer=ids[7], type=LinkType.NVLINK, lanes=4, bandwidth_gbytes_s=200)
-        assert devices[6].links == (to_seven,)
+        assert fabric_of(devices)[6] == (to_seven,)
 
 
 def test_a_link_that_goes_down_is_missing_in_the_next_fingerprint(
     libraries: Path, node_of: MakeNode
 ) -> None:
     file = node_of("a100-0")
-    wires = [SimLink(a=n, b=n + 1, type=LinkType.NVSWITCH, lanes=6) for n in range(2)]
+    wires = [SimLink(a=n, b=n + 1, type=LinkType.NVSWITCH, lanes=2) for n in range(2)]
     cable = SimLink(a=6, b=7, type=LinkType.NVLINK, lanes=4)
     file.update(lambda s: with_links(s, *wires, cable))
     with SamplingProcess(Vendor.NVIDIA, environment(libraries, file.path)) as detector:
-        assert [len(device.links) for device in detector.scan()] == [2, 2, 2, 0, 0, 0, 1, 1]
+        assert [len(links) for links in fabric_of(detector.scan())] == [2, 2, 2, 0, 0, 0, 1, 1]
         down = [msgspec.structs.replace(link, up=0) for link in (wires[0], cable)]
         file.update(lambda s: with_links(s, down[0], wires[1], down[1]))
         detector.later(LINKS_S)
-        assert [len(device.links) for device in detector.scan()] == [0, 1, 1, 0, 0, 0, 0, 0]
+        assert fabric_of(detector.scan()) == [()] * 8  # the third card is alone on its switch
 
 
 # --- Samples -------------------------------------------------------------------------------------

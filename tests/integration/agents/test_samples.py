@@ -1,6 +1,7 @@
 """What cards do, from the libraries to the bus, the metrics and the table for people."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +17,11 @@ from hcs_bus.jetstream import JetStreamBus
 from tests.support.agent_process import COMMAND, AgentStarter, read_until
 from tests.support.backend import Backend
 from tests.support.simulated import CHECKOUT, environment
+from tests.support.terminal import on_terminal
+from tests.unit.agents.test_nics import add_nic
 
 MakeNode = Callable[[str], ScenarioFile]
+ONCE = (sys.executable, "-c", COMMAND, "agent", "--node", "n", "--once")
 QUICK = ("--sample-interval-s", "0.2")
 USED_BYTES = 3 * 1024**3
 
@@ -133,29 +137,63 @@ async def test_a_node_without_cards_sends_no_samples(
 
 
 def once(libraries: Path, file: ScenarioFile, *options: str) -> str:
-    """Return what `hcs agent --once` prints."""
+    """Return what `hcs agent --once` prints into a pipe, whose width nobody states."""
+    env = environment(libraries, file.path)
+    env.pop("COLUMNS", None)
     done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "agent", "--node", "n", "--once", *options],
+        [*ONCE, *options],
         cwd=CHECKOUT,
-        env=environment(libraries, file.path) | {"COLUMNS": "200"},
+        env=env,
         capture_output=True,
         text=True,
         check=True,
     )
+    assert done.stderr == ""
     return done.stdout
 
 
-def test_one_look_shows_people_each_card_and_what_it_does(
-    libraries: Path, node_of: MakeNode
-) -> None:
+def test_one_look_shows_people_what_each_card_does(libraries: Path, node_of: MakeNode) -> None:
     file = node_of("a100-0")
     change(file, 0, memory_used_bytes=16 * 1024**3, temperature_c=61, utilization_percent=87)
     change(file, 0, pcie_generation=1, pcie_width=8)
     shown = once(libraries, file)
-    assert "nvidia: ok, 8 devices" in shown
-    (row,) = [line for line in shown.splitlines() if file.read().devices[0].id in line]
+    assert "nvidia: ok, 8 cards" in shown
+    (row,) = re.findall(r"(?m)^nvidia +0 .*$", shown)
     for cell in ("A100 SXM4 80GB", "64/80 GiB", "61 °C", "87 %", "1x8 of 4x16"):
         assert cell in row
+
+
+def test_one_look_shows_people_what_each_card_is(libraries: Path, node_of: MakeNode) -> None:
+    file = node_of("every-0")
+    shown = once(libraries, file)
+    facts = json.loads(once(libraries, file, "--output", "json"))
+    devices = msgspec.convert(facts["fingerprint"], Fingerprint).devices
+    assert len(devices) == 10
+    blocks = dict(re.findall(r"(?m)^[a-z]+ \d+: (\S+)\n((?:  .+\n)+)", shown))
+    assert list(blocks) == [device.device_id for device in devices], "an ID was cut or folded"
+    for device in devices:
+        told = dict(line.strip().split(": ", 1) for line in blocks[device.device_id].splitlines())
+        for name, said in {
+            "model": device.model,
+            "serial": device.serial,
+            "CPUs": device.cpu_affinity,
+            "driver": device.driver_version,
+            "library": device.library_version,
+            "runtime": device.runtime_version,
+            "firmware": device.firmware_version,
+        }.items():
+            assert told.get(name, "") == said
+        assert told["PCI"].startswith(device.pci_address)
+        assert told["memory"].endswith(f", {device.memory_bandwidth_gbytes_s:g} GB/s")
+        assert {link.type for link in device.links} <= told.keys()
+
+
+def test_one_look_shows_people_the_network_cards(
+    libraries: Path, node_of: MakeNode, tmp_path: Path
+) -> None:
+    add_nic(tmp_path, "mlx5_7", address="0000:17:00.0", layer="InfiniBand", numa="1")
+    shown = once(libraries, node_of("mixed-0"), "--sysfs", str(tmp_path))
+    assert "mlx5_7: InfiniBand, 400 Gb/s, up, PCI 0000:17:00.0, NUMA node 1\n" in shown
 
 
 def test_one_look_shows_programs_the_facts(libraries: Path, node_of: MakeNode) -> None:
@@ -173,4 +211,14 @@ def test_one_look_at_a_card_that_hangs_ends_and_says_so(libraries: Path, node_of
     change(file, 0, hangs=1)
     shown = once(libraries, file, "--call-timeout-s", "0.3")
     assert "nvidia: broken (no return from " in shown
-    assert "huawei: ok, 2 devices" in shown
+    assert "huawei: ok, 2 cards" in shown
+
+
+def test_one_look_tells_a_terminal_that_it_takes_a_while(
+    libraries: Path, node_of: MakeNode
+) -> None:
+    file = node_of("mixed-0")
+    ended = on_terminal(ONCE, environment(libraries, file.path))
+    assert ended.returncode == 0, ended.screen
+    assert "looking at this node's cards" in ended.screen
+    assert ended.stdout == once(libraries, file)

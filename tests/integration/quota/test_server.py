@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hcs_bus.events import Quota
 from tests.support import quota_client
 
 PATIENCE_S = 5.0
+FACT_INTERVAL_S = 0.05
 
 
 class Desk:
@@ -31,7 +33,7 @@ class Desk:
             self.facts.append,
             clock_ns=lambda: 42,
             clients_max=clients_max,
-            fact_interval_s=0.05,
+            fact_interval_s=FACT_INTERVAL_S,
         )
 
 
@@ -133,6 +135,35 @@ async def test_a_neighbour_is_asked_to_reclaim_when_a_process_ends(desk: Desk) -
         async with asyncio.timeout(PATIENCE_S):
             packet = await asyncio.get_running_loop().sock_recv(survivor, 4096)
     assert packet == wire.RECLAIM_PACKET
+
+
+async def test_two_ledgers_at_once_are_told_of_as_no_quota(desk: Desk) -> None:
+    with quota_client.connect(desk.path) as one, quota_client.connect(desk.path) as other:
+        for epoch_ns, process in enumerate((one, other), start=1):
+            process.send(quota_client.hello(epoch_ns=epoch_ns))
+            process.send(quota_client.usage(600, epoch_ns=epoch_ns))
+        await until(lambda: bool(desk.facts) and desk.facts[-1].used_bytes == 1200)
+        assert (desk.facts[-1].enforced, desk.facts[-1].processes) == (False, 2)
+    await until(lambda: desk.facts[-1].processes == 0)
+    assert (desk.facts[-1].enforced, desk.facts[-1].used_bytes) == (True, 0)
+
+
+async def test_a_container_that_restarts_while_the_agent_is_busy_is_not_blamed(desk: Desk) -> None:
+    facts = desk.facts
+    with quota_client.connect(desk.path) as before:
+        before.send(quota_client.hello())
+        before.send(quota_client.usage(1))
+        await until(lambda: bool(facts))
+        for revision in range(2, 12):
+            before.send(quota_client.usage(1, revision=revision))
+    with quota_client.connect(desk.path) as after:
+        after.send(quota_client.hello(epoch_ns=2))
+        after.send(quota_client.usage(5, epoch_ns=2))
+        time.sleep(FACT_INTERVAL_S)  # noqa: ASYNC251 - so whatever differs now is said at once
+        await until(lambda: facts[-1].used_bytes == 5)
+        await until(lambda: desk.server.counters.clients == 1)
+    assert all(fact.enforced for fact in facts)
+    assert desk.server.counters.messages_total == 2 + 10 + 2  # its last words were heard
 
 
 async def test_a_restarted_agent_takes_the_path_over(desk: Desk) -> None:

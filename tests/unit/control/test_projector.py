@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from hcs_bus.envelope import Message, decode_decision, decode_envelope, encode_fact
 from hcs_bus.errors import LogGapError
@@ -36,6 +37,7 @@ from hcs_control.store.port import (
     StoreUnavailableError,
 )
 from tests.support.facts import (
+    SECOND,
     START_NS,
     allocation,
     device,
@@ -47,6 +49,7 @@ from tests.support.facts import (
 from tests.support.store_contract import ignore
 
 D0 = DeviceId("d0")
+HOUR_NS = 3_600 * SECOND
 
 
 class World:
@@ -420,6 +423,37 @@ async def test_a_decision_of_a_projector_that_died_is_published_by_the_one_that_
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+async def test_a_clock_that_is_set_is_said_and_counted_once_each_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed_ns = [n * SECOND for n in range(6)]
+    ahead_ns = [0, 0, HOUR_NS, HOUR_NS, 0, 0]  # somebody sets it an hour ahead, and back
+    readings = [
+        START_NS + passed + ahead for passed, ahead in zip(passed_ns, ahead_ns, strict=True)
+    ]
+    clock, monotonic = iter(readings), iter(passed_ns)
+    world.registry = CollectorRegistry()
+    projector = Projector(
+        store=world.store,
+        bus=world.bus,
+        policy=load_policy(),
+        metrics=ProjectorMetrics(world.registry),
+        clock_ns=lambda: next(clock),
+        monotonic_ns=lambda: next(monotonic),
+    )
+    sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _: sleep(0))
+    with capture_logs() as said, pytest.raises(RuntimeError, match="StopIteration"):
+        await projector._tick()
+    warnings = [one for one in said if one["event"] == "clock_stepped"]
+    assert [(one["log_level"], one["step_s"]) for one in warnings] == [
+        ("warning", 3_600.0),
+        ("warning", -3_600.0),
+    ]
+    assert world.count("clock_steps") == 2
+    assert (await world.bus.stream_state(FACTS_STREAM)).last_seq == len(readings)
 
 
 class RacedStore(StrictStore):

@@ -18,15 +18,17 @@ from hcs_bus.names import DeviceId, PodUid
 CARD = DeviceId("GPU-1")
 
 
-def hello(pod_uid: str = "pod", *cards: str, process: int = 1) -> Hello:
+def hello(
+    pod_uid: str = "pod", *cards: str, process: int = 1, epoch: int = 1, container: str = "main"
+) -> Hello:
     quotas = [DeviceQuota(device_id=DeviceId(card), quota_bytes=100) for card in cards or (CARD,)]
     return Hello(
         lost=0,
         pid=1,
-        epoch_ns=1,
+        epoch_ns=epoch,
         process=process,
         pod_uid=PodUid(pod_uid),
-        container="main",
+        container=container,
         devices=tuple(quotas),
     )
 
@@ -109,8 +111,6 @@ def test_an_older_report_changes_nothing(containers: Containers) -> None:
     containers.usage(1, usage(9, revision=7))
     containers.usage(2, usage(3, revision=6))
     assert [fact.used_bytes for fact in due(containers, 0)] == [9]
-    containers.usage(2, usage(2, revision=1, epoch=2))
-    assert [fact.used_bytes for fact in due(containers, 1)] == [2]
 
 
 def test_two_processes_are_one_container(containers: Containers) -> None:
@@ -167,6 +167,129 @@ def test_usage_of_other_cards_than_said_is_an_error(containers: Containers) -> N
     containers.hello(1, hello("pod", "GPU-1", "GPU-2"))
     with pytest.raises(UnknownClientError):
         containers.usage(1, usage(5))
+
+
+def test_usage_of_another_ledger_than_said_is_an_error(containers: Containers) -> None:
+    containers.hello(1, hello(epoch=1))
+    with pytest.raises(UnknownClientError):
+        containers.usage(1, usage(5, epoch=2))
+
+
+def told(containers: Containers) -> dict[tuple[str, str], tuple[int, int, bool]]:
+    """Return of each container and card what it uses, by how many, and whether it is held to it."""
+    return {
+        (fact.container, fact.device_id): (fact.used_bytes, fact.processes, fact.enforced)
+        for fact in containers.state(at_ns=0)
+    }
+
+
+def test_two_ledgers_at_once_are_no_quota_and_what_they_hold_is_the_sum(
+    containers: Containers,
+) -> None:
+    containers.hello(1, hello(epoch=1))
+    containers.usage(1, usage(5, peak=50, refusals=1, revision=9, epoch=1))
+    assert [fact.enforced for fact in due(containers, 0)] == [True]
+    containers.hello(2, hello(epoch=2))
+    containers.usage(2, usage(7, peak=70, refusals=2, revision=1, epoch=2))
+    (fact,) = due(containers, 1)
+    assert (fact.enforced, fact.processes, fact.used_bytes) == (False, 2, 12)
+    assert (fact.peak_bytes, fact.refusals) == (120, 3)
+    containers.usage(1, usage(6, peak=50, refusals=1, revision=10, epoch=1))  # the older ledger
+    assert told(containers) == {("main", CARD): (13, 2, False)}
+    assert containers.gone(2) == ()  # nobody is left who could look into that ledger
+    (fact,) = due(containers, 2)
+    assert (fact.enforced, fact.processes, fact.used_bytes, fact.peak_bytes) == (True, 1, 6, 50)
+
+
+def test_a_second_ledger_is_told_of_though_nothing_is_used_by_it(containers: Containers) -> None:
+    containers.hello(1, hello(epoch=1))
+    containers.usage(1, usage(5))
+    due(containers, 0)
+    containers.hello(2, hello(epoch=2))
+    assert [fact.enforced for fact in due(containers, 1)] == [False]
+
+
+def test_a_second_name_in_a_pod_is_a_second_quota_of_the_same_card(
+    containers: Containers,
+) -> None:
+    containers.hello(1, hello())
+    containers.usage(1, usage(5))
+    assert [fact.enforced for fact in due(containers, 0)] == [True]
+    containers.hello(2, hello(container="other", epoch=2))
+    containers.usage(2, usage(7, epoch=2))
+    facts = due(containers, 1)  # also of the container that did not say anything
+    assert {(fact.container, fact.used_bytes, fact.enforced) for fact in facts} == {
+        ("main", 5, False),
+        ("other", 7, False),
+    }
+    containers.gone(2)
+    facts = due(containers, 2)
+    assert {(fact.container, fact.processes, fact.enforced) for fact in facts} == {
+        ("main", 1, True),
+        ("other", 0, True),
+    }
+
+
+def test_containers_with_cards_of_their_own_are_held_to_their_quotas(
+    containers: Containers,
+) -> None:
+    containers.hello(1, hello("pod", "GPU-1", container="main", epoch=1))
+    containers.hello(2, hello("pod", "GPU-2", container="other", epoch=2))
+    containers.hello(3, hello("another pod", "GPU-1", epoch=3))
+    containers.hello(4, hello("pod", "GPU-3", container="main", epoch=4))
+    containers.usage(1, usage(5, epoch=1))
+    containers.usage(2, usage(7, epoch=2))
+    assert told(containers) == {("main", "GPU-1"): (5, 2, True), ("other", "GPU-2"): (7, 1, True)}
+
+
+def test_a_ledger_that_replaces_one_whose_processes_ended_is_no_second_one(
+    containers: Containers,
+) -> None:
+    for epoch in (1, 2, 3):  # a container that restarts before its last state was said, and after
+        containers.hello(epoch, hello(epoch=epoch, process=epoch))
+        containers.usage(epoch, usage(10 * epoch, peak=100 // epoch, epoch=epoch))
+        assert told(containers) == {("main", CARD): (10 * epoch, 1, True)}
+        (fact,) = due(containers, 2 * epoch)
+        assert (fact.peak_bytes, fact.enforced) == (100 // epoch, True)
+        containers.gone(epoch)
+        assert told(containers) == {("main", CARD): (0, 0, True)}
+    assert [(fact.processes, fact.used_bytes) for fact in due(containers, 9)] == [(0, 0)]
+    assert len(containers) == 0
+
+
+def test_rivals_are_those_of_the_same_pod_with_another_ledger(containers: Containers) -> None:
+    containers.hello(1, hello(epoch=1))
+    containers.hello(2, hello("another pod", epoch=5))
+    assert containers.rivals(hello(epoch=1)) == ()
+    assert containers.rivals(hello(epoch=2)) == (1,)
+    assert containers.rivals(hello(container="other", epoch=1)) == (1,)
+    assert containers.rivals(hello("a third pod")) == ()
+    containers.hello(3, hello(epoch=2))
+    assert containers.rivals(hello(epoch=3)) == ()  # there are two already
+
+
+def test_a_process_that_ends_before_it_reports_leaves_the_last_state_to_be_said(
+    containers: Containers,
+) -> None:
+    containers.hello(1, hello(epoch=1))
+    containers.usage(1, usage(5, epoch=1))
+    due(containers, 0)
+    containers.gone(1)
+    containers.hello(2, hello(epoch=2))
+    containers.gone(2)
+    assert [(fact.processes, fact.used_bytes) for fact in due(containers, 1)] == [(0, 0)]
+    assert len(containers) == 0
+
+
+def test_ledgers_without_processes_are_forgotten(containers: Containers) -> None:
+    containers.hello(0, hello(epoch=0))
+    for epoch in range(1, 100):
+        containers.hello(epoch, hello(epoch=epoch))
+        if epoch < 50:
+            containers.usage(epoch, usage(5, epoch=epoch))
+        containers.gone(epoch)
+    (pod,) = containers._pods.values()
+    assert len(pod.containers["main"].ledgers) <= 2
 
 
 def launched(containers: Containers) -> int:
@@ -316,7 +439,7 @@ def test_what_is_remembered_of_launches_is_bounded(containers: Containers) -> No
         containers.hello(number, hello("pod-0", process=2 + number))
     assert all(len(ended.processes) == 1 for ended in containers._ended.values())
     assert len(containers._ended) <= ENDED_CONTAINERS_MAX
-    (alive,) = containers._containers.values()
+    alive = containers._pods[PodUid("pod-0")].containers["main"]
     assert len(alive.launches.processes) == PROCESSES_KNOWN_MAX
     containers.usage(0, usage(5, revision=2, launches=3))  # forgotten by number, but connected
     assert launched(containers) == 3
