@@ -115,7 +115,7 @@ CREATE TABLE device_link (
     seq bigint NOT NULL,
     PRIMARY KEY (device_id, peer_device_id)
 );
-COMMENT ON TABLE device_link IS 'Links of cards of one node, fabric or PCIe; one row per direction.';
+COMMENT ON TABLE device_link IS 'Links of a node''s cards, fabric or PCIe; one row per direction.';
 
 CREATE TABLE rdma_nic (
     node_name text NOT NULL,
