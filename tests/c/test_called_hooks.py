@@ -1,4 +1,4 @@
-"""Each hook of CUDA and HIP is called by some test program: none is only compiled.
+"""Each hook of a runtime is called by its test programs: none is only compiled.
 
 A signature or a charge that nothing calls may be wrong without anybody noticing.
 """
@@ -13,6 +13,18 @@ from tests.support.interceptor import CHECKOUT, PROGRAMS
 
 HOOKS = (CHECKOUT / "tests" / "golden" / "interceptor_exports.txt").read_text().split()
 FORMS = (("commands.c", "runtime"), ("launches.c", "launch"))
+NAMES = {
+    "cuda": "cu[A-Z]",
+    "hip": "hip[A-Z]",
+    "acl": "acl[a-z]*[A-Z]",
+    "rt": "rt[a-z]?[A-Z]",
+    "cnrt": "cnrt[A-Z]",
+    "cndrv": "cn[A-Z]",
+    "musart": "musa[A-Z]",
+    "musa": "mu[A-Z]",
+}
+"""How the names of each runtime's functions begin."""
+
 LOOKUPS = re.compile(r"\w+GetProcAddress(_v2|_spt)?")
 """What looks others up is called by `proc_addresses.py`, by the names that its test has."""
 
@@ -38,7 +50,16 @@ def test_the_programs_are_read() -> None:
     assert "cuDeviceGetGraphMemAttribute" not in calls("cuda")
 
 
-@pytest.mark.parametrize(("runtime", "prefix"), [("cuda", "cu"), ("hip", "hip")])
-def test_each_hook_is_called_by_a_test_program(runtime: str, prefix: str) -> None:
-    hooks = {name for name in HOOKS if name.startswith(prefix) and not LOOKUPS.fullmatch(name)}
+@pytest.mark.parametrize("runtime", NAMES)
+def test_each_hook_is_called_by_a_test_program(runtime: str) -> None:
+    own = re.compile(NAMES[runtime])
+    hooks = {name for name in HOOKS if own.match(name) and not LOOKUPS.fullmatch(name)}
+    assert hooks
     assert hooks - calls(runtime) == set()
+
+
+def test_every_hook_is_of_a_runtime_or_a_query_that_its_own_tests_ask() -> None:
+    left = [name for name in HOOKS if not any(re.match(own, name) for own in NAMES.values())]
+    queries = (PROGRAMS.parent / "test_management_libraries.py").read_text()
+    loader = {"dlopen", "dlsym", "dlvsym"}
+    assert [name for name in left if name not in loader and name not in queries] == []
