@@ -144,4 +144,4 @@ def serve_agent(
         async with serve(listen, registry=one.registry, ready=lambda: one.ready):
             await one.run()
 
-    run_service(service, main)
+    run_service(service, main, is_busy=False)

@@ -1,6 +1,6 @@
 """How every command runs and ends: logs on stderr, errors as one line, the same exit codes.
 
-Services run on uvloop, log JSON and end well on SIGTERM and SIGINT. Exit codes, of all commands:
+Services log JSON and end well on SIGTERM and SIGINT. Exit codes, of all commands:
 
     0    done; a service or a live view was told to end
     1    it failed: a server is away, a fact was refused, a check found something wrong
@@ -12,6 +12,7 @@ Services run on uvloop, log JSON and end well on SIGTERM and SIGINT. Exit codes,
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import signal
 import sys
@@ -20,7 +21,6 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 import structlog
-import uvloop
 
 from hcs_bus.errors import BusError, ConfigError, TransientError
 from hcs_control.store.port import StoreError, StoreUnavailableError
@@ -95,11 +95,17 @@ def run_live(name: str, main: Coroutine[Any, Any, None]) -> None:
         run_command(name, main)
 
 
-def run_service(service: str, main: Callable[[], Coroutine[Any, Any, None]]) -> NoReturn:
-    """Run until SIGTERM or SIGINT, or until the service says why it cannot go on; then exit."""
+def run_service(
+    service: str, main: Callable[[], Coroutine[Any, Any, None]], *, is_busy: bool = True
+) -> NoReturn:
+    """Run until SIGTERM or SIGINT, or until the service says why it cannot go on; then exit.
+
+    A busy one runs on uvloop; for one that mostly waits, its 2 MB are more than it saves.
+    """
     configure_logging(service)
+    run = importlib.import_module("uvloop").run if is_busy else asyncio.run
     try:
-        uvloop.run(_until_signalled(main))
+        run(_until_signalled(main))
     except* ConfigError as group:
         _die(group, EXIT_CONFIG)
     except* FAILURES as group:
