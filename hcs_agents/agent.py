@@ -22,7 +22,7 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
-from hcs_agents.detectors.port import DeviceProcess, FaultSignal
+from hcs_agents.detectors.port import FaultSignal
 from hcs_agents.enforcement import GRACE_S, Enforcement, look_up
 from hcs_agents.fault_catalogue import HANG, catalogue, describe
 from hcs_agents.fault_memory import FaultMemory, RememberedFault
@@ -31,7 +31,7 @@ from hcs_agents.metrics import AgentMetrics
 from hcs_agents.nics import rdma_nics
 from hcs_agents.node_view import NodeView
 from hcs_agents.quota.credentials import PROC
-from hcs_agents.quota.server import QuotaServer
+from hcs_agents.quota.server import QuotaServer, bytes_by_card
 from hcs_agents.watcher import next_multiple
 from hcs_agents.worker import Failure, FailureKind, Observation, Recovery, WorkerKeeper
 from hcs_agents.worker_frames import Faults, Mistake, OnCards, Order, Sampled, Scan
@@ -256,8 +256,8 @@ class Agent:
                 self._held += [(vendor, signal) for signal in signals]
             case Sampled():
                 self._node.note_samples(observation, at_ns=self._clock_ns())
-            case OnCards(vendor=vendor, processes=processes):
-                self._note_processes(vendor, processes)
+            case OnCards():
+                self._note_processes(observation)
             case Failure(vendor=vendor, kind=kind, detail=detail):
                 self._node.note_failure(observation)
                 self._note_report(vendor)
@@ -293,11 +293,16 @@ class Agent:
                 hanging = hanging | {signal.device_id} if raised else hanging - {signal.device_id}
         return hanging
 
-    def _note_processes(self, vendor: Vendor, processes: tuple[DeviceProcess, ...]) -> None:
-        """Tell of the Pods that use cards without a quota."""
+    def _note_processes(self, listed: OnCards) -> None:
+        """Tell of the Pods that use cards without a quota, and the others what the driver says."""
+        cards = self._node.devices_of(listed.vendor)
+        self._quota.tell_driver(
+            bytes_by_card(listed.processes, {card.device_id: card.vram_bytes for card in cards}),
+            looked_at_ns=listed.looked_at_ns,
+        )
         now_s = asyncio.get_running_loop().time()
-        seen = look_up(processes, proc=self._settings.proc)
-        self._enforcement.note(vendor, seen, connected=self._quota.pids, now_s=now_s)
+        seen = look_up(listed.processes, proc=self._settings.proc)
+        self._enforcement.note(listed.vendor, seen, connected=self._quota.pids, now_s=now_s)
         for fact in self._enforcement.due(now_s=now_s, at_ns=self._clock_ns()):
             self.publish(fact)
             LOG.warning(

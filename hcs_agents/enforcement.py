@@ -3,9 +3,9 @@
 A static or setuid program, one that was started without the preload or the variables: no library of
 ours is in it, so it never says hello. Nor does one whose interceptor finds no ledger that it may
 use, or cannot tell which card is meant. The driver sees it all the same. A process of a Pod that is
-on a card and not connected to the quota socket for longer than a grace is therefore told of, once
-per Pod and card, and its end too. Processes outside of Pods are only counted: a node's owner may
-run what he likes.
+on a card and has not named that card on the quota socket for longer than a grace is therefore told
+of, once per Pod and card, and its end too. (Connected for another card it is held to a quota there,
+and not here.) Processes outside of Pods are only counted: a node's owner may run what he likes.
 
 Only lists count, never the time since one: a process that ends is connected no more, and stands in
 the last list until the next one comes.
@@ -13,7 +13,7 @@ the last list until the next one comes.
 `Enforcement` decides, without a clock and without /proc; `look_up` asks /proc.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -92,7 +92,7 @@ _NOBODY = _State(0, 0)
 
 
 class Enforcement:
-    """Takes in what is on the cards and who is connected, gives out facts."""
+    """Takes in what is on the cards and who is connected for which, gives out facts."""
 
     def __init__(self, *, grace_s: float = GRACE_S, interval_s: float = INTERVAL_S) -> None:
         self._grace_s = grace_s
@@ -107,16 +107,19 @@ class Enforcement:
         vendor: Vendor,
         seen: Iterable[SeenProcess],
         *,
-        connected: Collection[int],
+        connected: Mapping[int, Collection[DeviceId]],
         now_s: float,
     ) -> None:
-        """Take in the list of a vendor's cards. Of a vendor that fails, the last list holds."""
+        """Take in the list of a vendor's cards, and which ones the connected processes named.
+
+        Of a vendor that fails, the last list holds.
+        """
         before = self._alone.get(vendor, {})
         self._seen[vendor] = list(seen)
         alone: dict[_Key, float] = {}
         unenforced: dict[_Place, _State] = {}
         for process in self._seen[vendor]:
-            if process.pod_uid is None or process.pid in connected:
+            if process.pod_uid is None or process.device_id in connected.get(process.pid, ()):
                 continue
             key = (process.device_id, process.pid)
             alone[key] = before.get(key, now_s)

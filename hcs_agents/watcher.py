@@ -130,9 +130,11 @@ class DetectorWatcher:
 
     def _list_processes(self) -> None:
         self._send(Doing(operation=Operation.PROCESSES))
+        looked_at_ns = time.monotonic_ns()
         processes = self._detector.processes()
         if processes or not self._told_of_nobody:
-            self._send(OnCards(vendor=self._detector.vendor, processes=processes))
+            vendor = self._detector.vendor
+            self._send(OnCards(vendor=vendor, looked_at_ns=looked_at_ns, processes=processes))
         self._told_of_nobody = not processes
 
 

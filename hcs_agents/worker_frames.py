@@ -73,6 +73,7 @@ class OnCards(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """All processes on one vendor's cards."""
 
     vendor: Vendor
+    looked_at_ns: int  # on the monotonic clock, before the driver was asked
     processes: tuple[DeviceProcess, ...]
 
 

@@ -16,6 +16,7 @@ PREFIX = "hcs.io/"
 
 VENDOR = "hcs.io/vendor"
 DEVICES = "hcs.io/devices"
+DEVICE_INDICES = "hcs.io/device-indices"
 VRAM_QUOTA = "hcs.io/vram-quota"
 RUNTIME = "hcs.io/runtime"
 ALLOCATION = "hcs.io/allocation"
@@ -71,7 +72,7 @@ VENDOR_RUNTIMES = {
 }
 
 RESULT_ANNOTATIONS = frozenset(
-    {VENDOR, DEVICES, VRAM_QUOTA, RUNTIME, ALLOCATION}
+    {VENDOR, DEVICES, DEVICE_INDICES, VRAM_QUOTA, RUNTIME, ALLOCATION}
     | {runtime.visible_annotation for runtime in VENDOR_RUNTIMES.values()}
 )
 
@@ -85,6 +86,7 @@ def result_annotations(fleet: Fleet, rows: Sequence[AllocationRow]) -> dict[str,
     return {
         VENDOR: devices[0].vendor.value,
         DEVICES: ",".join(device.device_id for device in devices),
+        DEVICE_INDICES: ",".join(str(device.device_index) for device in devices),
         VRAM_QUOTA: ",".join(str(share_of[d.device_id].vram_bytes) for d in devices),
         RUNTIME: runtime.runtime,
         ALLOCATION: str(max(row.seq for row in rows)),

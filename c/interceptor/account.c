@@ -10,6 +10,7 @@
 #include "debug.h"
 #include "handles.h"
 #include "ledger_file.h"
+#include "overhead.h"
 #include "report.h"
 #include "seldom.h"
 
@@ -22,7 +23,7 @@ static bool useless; /* no ledger or no slot: do not try again */
 enum { OUTSIDE = 0, INSIDE = 1, MISSED = 2 };
 static __thread unsigned where __attribute__((tls_model("initial-exec")));
 
-static bool blind; /* somebody had to take memory without knowing of which card */
+static bool blind; /* somebody had to take memory or time without knowing of which card */
 
 bool hcs_enter(void) {
     if (where != OUTSIDE) {
@@ -41,25 +42,37 @@ void hcs_missed(void) { where |= where != OUTSIDE ? MISSED : OUTSIDE; }
 static void after_fork_in_child(void) {
     ledger = NULL;
     where = OUTSIDE;
-    blind = false;
+    blind = useless = false;
     pthread_mutex_init(&mutex, NULL);
     hcs_blocks_forget();
     hcs_handles_forget();
+    hcs_overhead_forget();
     hcs_report_forget();
+}
+
+/* Before any of our locks is taken: a fork meanwhile would leave it locked in the child for ever. A
+ * constructor is early enough, but for those that run before it. */
+static bool forks_watched;
+__attribute__((constructor)) static void watch_forks(void) {
+    if (!__atomic_load_n(&forks_watched, __ATOMIC_RELAXED) &&
+        pthread_atfork(NULL, NULL, after_fork_in_child) == 0) {
+        __atomic_store_n(&forks_watched, true, __ATOMIC_RELAXED);
+    }
 }
 
 /* With the mutex held. */
 static HCS_SELDOM void join(void) {
-    static bool fork_watched;
     int saved_errno = errno, cancel_state;
     struct timespec now;
     /* Opening a file is a cancellation point, where the application does not expect one. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    fork_watched = fork_watched || pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
     clock_gettime(CLOCK_REALTIME, &now);
     uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
     struct hcs_ledger *joined =
-        fork_watched ? hcs_ledger_open(hcs_config(), now_ns, &slot) : NULL;
+        forks_watched ? hcs_ledger_open(hcs_config(), now_ns, &slot) : NULL;
+    if (joined != NULL) {
+        hcs_overhead_begin(joined, slot);
+    }
     __atomic_store_n(&ledger, joined, __ATOMIC_RELEASE);
     __atomic_store_n(&useless, joined == NULL, __ATOMIC_RELAXED);
     if (joined != NULL) {
@@ -70,6 +83,7 @@ static HCS_SELDOM void join(void) {
 }
 
 static HCS_SELDOM struct hcs_ledger *joined_ledger(void) {
+    watch_forks();
     pthread_mutex_lock(&mutex);
     if (ledger == NULL && !useless) {
         join();
@@ -95,17 +109,18 @@ static struct hcs_ledger *ledger_of(int card) {
 }
 
 /* What this process takes from now on goes past its account: let nobody think otherwise. */
-static void note_blindness(void) {
-    if (hcs_config()->enforced && !__atomic_exchange_n(&blind, true, __ATOMIC_RELAXED)) {
-        hcs_debug("no_enforcement", "the runtime lacks a function that tells the card in use");
+void hcs_found_no_card(void) {
+    if ((where & MISSED) != 0 && hcs_config()->enforced &&
+        !__atomic_exchange_n(&blind, true, __ATOMIC_RELAXED)) {
+        hcs_debug("no_enforcement", "nobody can tell which of the cards is meant");
         hcs_report_cease();
     }
 }
 
 /* The first time, without an account of the card, or when it does not fit at first sight. */
 static HCS_SELDOM hcs_charge reserve_after_all(int card, unsigned context, uint64_t bytes) {
-    if (card < 0 && (where & MISSED) != 0) {
-        note_blindness(); /* before a first call says hello */
+    if (card < 0) {
+        hcs_found_no_card(); /* before a first call says hello */
     }
     struct hcs_ledger *own = ledger_of(card);
     if (own == NULL) {
@@ -149,10 +164,14 @@ HCS_IN_ONE_PIECE void hcs_remember(hcs_charge charge, uint64_t address) {
 HCS_IN_ONE_PIECE hcs_charge hcs_take(uint64_t address) { return hcs_blocks_take(address); }
 
 void hcs_ended(int card, unsigned context) {
-    if (__atomic_load_n(&ledger, __ATOMIC_ACQUIRE) != NULL && card >= 0) {
+    struct hcs_ledger *own = __atomic_load_n(&ledger, __ATOMIC_ACQUIRE);
+    if (own != NULL && card >= 0) {
         uint64_t bytes = hcs_blocks_take_all((unsigned)card, context);
         if (bytes > 0) {
             release((unsigned)card, bytes);
+        }
+        if (hcs_overhead_ended(own, slot, (unsigned)card)) {
+            hcs_report_changed();
         }
     }
 }

@@ -32,12 +32,16 @@ typedef uint64_t hcs_charge;
 bool hcs_enter(void);
 void hcs_leave(void);
 
-/* For symbols.c: the vendor's library lacks a function that we call. A hook that finds no card
- * then takes memory of one all the same; the process counts as enforced no more. */
+/* For symbols.c and cards.c: the vendor's library lacks a function that we call, or what it says of
+ * the card is none that we know. */
 void hcs_missed(void);
 
+/* A hook found no card, and takes memory or time all the same: if it missed a function, perhaps of
+ * one with a quota; the process counts as enforced no more. */
+void hcs_found_no_card(void);
+
 /* `card` is the position in HCS_DEVICES; a negative one has no quota. `context` is the number of
- * what the memory ends with, from 1; 0: nothing but its own end. */
+ * what the memory ends with, from 1; or see blocks.h. */
 hcs_charge hcs_reserve_in(int card, unsigned context, uint64_t bytes);
 static inline hcs_charge hcs_reserve(int card, uint64_t bytes) {
     return hcs_reserve_in(card, 0, bytes);

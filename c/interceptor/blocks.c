@@ -75,8 +75,9 @@ struct search {
 
 static bool add_if_meant(hcs_block block, void *closure) {
     struct search *search = closure;
+    unsigned context = hcs_block_context(block);
     bool meant = hcs_block_device(block) == search->device &&
-                 (search->context == 0 || hcs_block_context(block) == search->context);
+                 (search->context == 0 ? context != HCS_CONTEXT_NONE : context == search->context);
     search->bytes += meant ? hcs_block_bytes(block) : 0;
     return meant;
 }

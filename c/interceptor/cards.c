@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "account.h"
 #include "config.h"
 #include "seldom.h"
 
@@ -23,7 +24,11 @@ int hcs_cards_position(struct hcs_cards *cards, int number) {
         return -1;
     }
     unsigned char known = __atomic_load_n(&cards->known[number], __ATOMIC_RELAXED);
-    return known != 0 ? (int)known - 2 : look_up(cards, number);
+    int position = known != 0 ? (int)known - 2 : look_up(cards, number);
+    if (position < 0) {
+        hcs_missed(); /* it may be one of ours all the same */
+    }
+    return position;
 }
 
 static const char *without_type(const char *id) {
@@ -44,25 +49,45 @@ int hcs_cards_named(const char *id, unsigned length) {
     return -1;
 }
 
-static int read_entry(const char *entry) {
-    char *end;
-    unsigned length = (unsigned)(strchrnul(entry, ',') - entry);
-    long number = strtol(entry, &end, 10);
-    bool is_number = end != entry && end == entry + length;
-    if (is_number) {
-        return number >= 0 && number < HCS_CARDS_MAX ? (int)number : -1;
-    }
-    return hcs_cards_named(entry, length);
-}
-
-/* The entry of this place in a list, or NULL. */
-static const char *entry_at(const char *list, int place) {
+/* The entry of this place in a list, without the blanks around it, or NULL. */
+static const char *entry_at(const char *list, int place, unsigned *length) {
     const char *entry = place >= 0 ? list : NULL;
     for (; place > 0 && entry != NULL; place--) {
         entry = strchr(entry, ',');
         entry = entry != NULL ? entry + 1 : NULL;
     }
+    if (entry != NULL) {
+        entry += strspn(entry, " \t");
+        *length = (unsigned)strcspn(entry, ", \t");
+    }
     return entry;
+}
+
+/* The number that stands there; -1: something else. */
+static int number_at(const char *list, int place) {
+    unsigned length = 0;
+    const char *entry = entry_at(list, place, &length);
+    char *end;
+    long number = entry != NULL ? strtol(entry, &end, 10) : -1;
+    bool is_number = entry != NULL && length > 0 && end == entry + length;
+    return is_number && number >= 0 && number < HCS_CARDS_MAX ? (int)number : -1;
+}
+
+/* The card whose id stands there; -1: none of ours. */
+static int named_at(const char *list, int place) {
+    unsigned length = 0;
+    const char *entry = entry_at(list, place, &length);
+    return entry != NULL ? hcs_cards_named(entry, length) : -1;
+}
+
+/* The runtime has the card, whatever is in the variable: a program may set that after the runtime
+ * has read it, for those that it starts. So the only one must be the one. */
+static int placed(int position) {
+    int count = (int)hcs_config()->device_count;
+    if (position >= 0 && position < count) {
+        return position;
+    }
+    return count == 1 ? 0 : -1;
 }
 
 int hcs_cards_listed(const char *variable, int number) {
@@ -70,18 +95,37 @@ int hcs_cards_listed(const char *variable, int number) {
     if (list == NULL || *list == '\0') {
         return number;
     }
-    const char *entry = entry_at(list, number);
-    return entry != NULL ? read_entry(entry) : -1;
+    int named = named_at(list, number);
+    return placed(named >= 0 ? named : number_at(list, number));
+}
+
+/* By the order of all numbers in the list; one that is none ends it. */
+static int rank_of(const char *list, int number) {
+    int rank = 0, other;
+    for (int place = 0; place < HCS_CARDS_MAX && (other = number_at(list, place)) >= 0; place++) {
+        rank += other < number;
+    }
+    return rank;
+}
+
+static int place_of(int number) {
+    const struct hcs_config *config = hcs_config();
+    for (unsigned i = 0; i < config->index_count; i++) {
+        if (config->device_indices[i] == (uint64_t)number) {
+            return (int)i;
+        }
+    }
+    return -1;
 }
 
 int hcs_cards_ranked(const char *variable, int number) {
     const char *list = getenv(variable);
-    int own = hcs_cards_listed(variable, number), rank = 0;
-    if (list == NULL || *list == '\0' || own < 0) {
-        return own;
+    if (list == NULL || *list == '\0') {
+        return number;
     }
-    for (int place = 0; place < HCS_CARDS_MAX && entry_at(list, place) != NULL; place++) {
-        rank += hcs_cards_listed(variable, place) < own;
+    int named = named_at(list, number), own = number_at(list, number);
+    if (named >= 0 || own < 0) {
+        return placed(named);
     }
-    return rank;
+    return placed(hcs_config()->index_count > 0 ? place_of(own) : rank_of(list, own));
 }

@@ -14,16 +14,18 @@ struct hcs_cards {
     unsigned char known[HCS_CARDS_MAX]; /* 0: not looked up yet; 1: none; else 2 + position */
 };
 
-/* The position of a card; -1: unknown, or there is no quota at all. */
+/* The position of a card; -1: unknown, or there is no quota at all. Whoever takes memory of such a
+ * card is not held to the quota (hcs_missed). */
 int hcs_cards_position(struct hcs_cards *cards, int number);
 
 /* For `find`: the position that the entry of this place in a variable's list means, -1 when it
- * means none. Entries are numbers, or ids as in HCS_DEVICES. Without the variable: the number. */
+ * means none. Entries are numbers, or ids as in HCS_DEVICES. Without the variable: the number.
+ * A container's only card is meant by whatever is no place in HCS_DEVICES. */
 int hcs_cards_listed(const char *variable, int number);
 
-/* The same for a variable that counts the node's cards, not the container's, and which the webhook
- * itself sets: HCS_DEVICES is in the order of those numbers, so a list of all of them says by rank
- * which is which. (A program that leaves some out makes the rest move up.) */
+/* The same for a variable that counts the node's cards, not the container's: HCS_DEVICE_INDICES has
+ * their numbers. Without it HCS_DEVICES is taken to be in their order, and the variable to list all
+ * of them. */
 int hcs_cards_ranked(const char *variable, int number);
 
 /* The position of a card by its id, with or without the "GPU-" or "MIG-" in front; -1: not ours. */

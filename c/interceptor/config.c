@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "debug.h"
+#include "old_libc.h"
 
 #define NO_QUOTA "70368744177664" /* HCS_LEDGER_BYTES_MAX: no card has that much */
 
@@ -16,7 +17,7 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* Digits only: strtoull alone would take blanks, signs and what overflows. At most 63 bits: what
  * the agent makes of it ends up in a database's signed column. */
-static bool read_bytes(const char *text, size_t length, uint64_t *out) {
+static bool read_number(const char *text, size_t length, uint64_t *out) {
     uint64_t value = 0;
     for (size_t i = 0; i < length; i++) {
         unsigned digit = (unsigned)(text[i] - '0');
@@ -53,13 +54,13 @@ static int read_devices(const char *list, struct hcs_config *out) {
     return (int)count;
 }
 
-/* Return the number of quotas, or -1 when one is no number or there are too many. */
-static int read_quotas(const char *list, struct hcs_config *out) {
+/* Return how many numbers there are, or -1 when one is none or there are too many. */
+static int read_numbers(const char *list, uint64_t out[HCS_WIRE_DEVICES_MAX]) {
     unsigned count = 0;
     for (const char *entry = list; entry != NULL; count++) {
         const char *end = strchrnul(entry, ',');
         if (count == HCS_WIRE_DEVICES_MAX ||
-            !read_bytes(entry, (size_t)(end - entry), &out->quota_bytes[count])) {
+            !read_number(entry, (size_t)(end - entry), &out[count])) {
             return -1;
         }
         entry = *end == ',' ? end + 1 : NULL;
@@ -72,7 +73,7 @@ bool hcs_config_parse_quota(const char *quota, const char *devices, struct hcs_c
     if (quota == NULL || *quota == '\0') {
         return true;
     }
-    int quotas = read_quotas(quota, out);
+    int quotas = read_numbers(quota, out->quota_bytes);
     out->devices_named = devices != NULL && *devices != '\0';
     int named = out->devices_named ? read_devices(devices, out) : 0;
     if (quotas < 0 || named < 0 || (named > 0 && quotas > 1 && quotas != named)) {
@@ -94,7 +95,7 @@ static int read_shares(const char *list, struct hcs_config *out) {
     for (const char *entry = list; entry != NULL; count++) {
         const char *end = strchrnul(entry, ',');
         uint64_t percent;
-        if (count == HCS_WIRE_DEVICES_MAX || !read_bytes(entry, (size_t)(end - entry), &percent) ||
+        if (count == HCS_WIRE_DEVICES_MAX || !read_number(entry, (size_t)(end - entry), &percent) ||
             percent < 1 || percent > 100) {
             return -1;
         }
@@ -136,6 +137,17 @@ static void read_text(const char *variable, char *target, size_t target_bytes) {
     }
 }
 
+static void read_indices(void) {
+    const char *list = getenv("HCS_DEVICE_INDICES");
+    bool given = list != NULL && *list != '\0';
+    int count = given ? read_numbers(list, config.device_indices) : 0;
+    config.index_count = count == (int)config.device_count ? config.device_count : 0;
+    if (given && config.enforced && config.index_count == 0) {
+        hcs_debug("no_indices", "HCS_DEVICE_INDICES must be as many numbers as HCS_DEVICES has"
+                                " cards");
+    }
+}
+
 static void read_environment(void) {
     int saved_errno = errno;
     if (!hcs_config_parse_quota(getenv("HCS_VRAM_QUOTA"), getenv("HCS_DEVICES"), &config)) {
@@ -146,6 +158,7 @@ static void read_environment(void) {
         hcs_debug("no_compute_share", "HCS_COMPUTE_SHARE must be a percentage from 1 to 100, or as"
                                       " many as HCS_DEVICES has cards");
     }
+    read_indices();
     read_text("HCS_POD_UID", config.pod_uid, sizeof config.pod_uid);
     read_text("HCS_CONTAINER", config.container, sizeof config.container);
     read_text("HCS_AGENT_SOCKET", config.socket_path, sizeof config.socket_path);
@@ -154,7 +167,7 @@ static void read_environment(void) {
 }
 
 const struct hcs_config *hcs_config(void) {
-    pthread_once(&once, read_environment);
+    hcs_once(&once, read_environment);
     return &config;
 }
 

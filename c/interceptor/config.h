@@ -12,6 +12,8 @@
  *                     for every card or a list in the order of HCS_DEVICES. Unset, empty or 100: no
  *                     limit. Malformed: no limit either.
  *   HCS_DEVICES       the cards' ids (UUID or serial), comma separated, in visibility order.
+ *   HCS_DEVICE_INDICES  the node's numbers of the same cards, in the same order, for the runtimes
+ *                     whose visibility variable counts so. Unset, or not as long: not known.
  *   HCS_POD_UID, HCS_CONTAINER   whose quota it is; names the ledger and the sender of usage.
  *   HCS_AGENT_SOCKET  where usage goes; unset: nowhere.
  *   HCS_LEDGER        the ledger's file; unset: in /dev/shm, else /tmp (see ledger_file.h).
@@ -36,6 +38,8 @@ struct hcs_config {
     bool compute_limited; /* some card's share is below 100 */
     uint8_t share_percent[HCS_WIRE_DEVICES_MAX];
     char device_ids[HCS_WIRE_DEVICES_MAX][HCS_WIRE_DEVICE_ID_BYTES];
+    unsigned index_count; /* as many as cards, or 0 */
+    uint64_t device_indices[HCS_WIRE_DEVICES_MAX];
     char pod_uid[HCS_WIRE_POD_UID_BYTES];
     char container[HCS_WIRE_CONTAINER_BYTES];
     char socket_path[HCS_SOCKET_PATH_BYTES]; /* empty: report to nobody */

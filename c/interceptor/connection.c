@@ -3,11 +3,14 @@
 #include "connection.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define FIRST 3 /* those below are the application's, also where it closed them */
 
 static bool still_ours(const struct hcs_connection *connection) {
     struct stat stat;
@@ -19,6 +22,11 @@ bool hcs_connection_open(struct hcs_connection *connection, const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat stat;
     connection->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (connection->fd >= 0 && connection->fd < FIRST) {
+        int taken = connection->fd;
+        connection->fd = fcntl(taken, F_DUPFD_CLOEXEC, FIRST);
+        close(taken);
+    }
     if (connection->fd < 0) {
         return false;
     }
@@ -57,7 +65,7 @@ int hcs_connection_receive(struct hcs_connection *connection, void *message, siz
     if (!still_ours(connection)) {
         return -1;
     }
-    ssize_t received = recv(connection->fd, message, bytes, MSG_DONTWAIT);
+    ssize_t received = recv(connection->fd, message, bytes, MSG_DONTWAIT | MSG_TRUNC);
     if (received > 0) {
         return (int)received;
     }

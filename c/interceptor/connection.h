@@ -23,7 +23,8 @@ enum hcs_sent { HCS_SENT, HCS_SOCKET_FULL, HCS_DISCONNECTED };
 enum hcs_sent hcs_connection_send(struct hcs_connection *connection, const void *message,
                                   size_t bytes);
 
-/* Take one message if there is one: its size, 0 for none, -1 when the agent is gone. */
+/* Take one message if there is one: its size, even if that is more than there was room for; 0 for
+ * none, -1 when the agent is gone. */
 int hcs_connection_receive(struct hcs_connection *connection, void *message, size_t bytes);
 
 #endif

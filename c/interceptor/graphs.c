@@ -32,6 +32,9 @@ static void after_fork_in_child(void) {
     memset(&executables, 0, sizeof executables);
     any = false;
 }
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+}
 
 /* The nodes of a graph, to be freed; NULL: it has none, or there is no memory. */
 static void **nodes_of(const struct hcs_graph_runtime *runtime, void *graph, size_t *count) {
@@ -120,10 +123,8 @@ static void forget(struct executable *executable) {
 }
 
 static HCS_SELDOM void remember(struct executable *executable, const void *handle) {
-    static bool forks_watched;
     uint64_t value = HCS_KEY(executable);
     hcs_lock(&lock);
-    forks_watched = forks_watched || pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
     if (hcs_table_put(&executables, HCS_KEY(handle), &value) == HCS_TABLE_REPLACED) {
         forget((struct executable *)(uintptr_t)value); /* its end escaped us */
     }

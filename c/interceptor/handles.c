@@ -6,6 +6,8 @@
 
 #include "table.h"
 
+#define STRANGE 0 /* a handle that we did not see created; it may be unmapped with ours */
+
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of the tables */
 static struct hcs_table references; /* handle -> how many */
 static struct mappings {
@@ -31,11 +33,11 @@ void hcs_handle_retained(uint64_t handle) {
 void hcs_handle_mapped(uint64_t handle, uint64_t address, size_t bytes) {
     pthread_mutex_lock(&mutex);
     uint64_t *count = hcs_table_find(&references, handle);
-    if (count != NULL && address != 0) {
-        hcs_table_put(&mapped.sizes, address, &(uint64_t){bytes});
-        hcs_table_put(&mapped.handles, address, &(uint64_t){handle});
+    if (count != NULL) {
         ++*count;
     }
+    hcs_table_put(&mapped.sizes, address, &(uint64_t){bytes});
+    hcs_table_put(&mapped.handles, address, &(uint64_t){count != NULL ? handle : STRANGE});
     pthread_mutex_unlock(&mutex);
 }
 

@@ -98,7 +98,7 @@
         struct hcs_share_place place = PLACE;                                                     \
         struct hcs_share_work *work = hcs_share_begin(&place);                                    \
         int result = real ARGUMENTS;                                                              \
-        hcs_share_launched(work);                                                                 \
+        hcs_share_launched(work, result == 0);                                                    \
         hcs_leave();                                                                              \
         return result;                                                                            \
     }                                                                                             \

@@ -7,8 +7,7 @@ const struct hcs_library hcs_acl_library = {{"libascendcl.so", "libacl_rt.so"}};
 const struct hcs_library hcs_acl_runtime_library = {{"libruntime.so"}};
 #define LIBRARY hcs_acl_library
 
-#define ALIGNMENT_BYTES 32 /* aclrtMalloc adds this much and rounds up to a multiple of it */
-#define HUGE_PAGE_BYTES (UINT64_C(2) << 20)
+#define PADDING_BYTES 32 /* what aclrtMalloc adds, before all else */
 
 HCS_CALLED(aclrtGetDevice);
 
@@ -34,29 +33,56 @@ static hcs_charge on_card(int card, uint64_t bytes) {
     return hcs_reserve(card, bytes);
 }
 
-static hcs_charge aligned(uint64_t bytes) {
-    return on_card(current_card(), hcs_round_up(bytes, ALIGNMENT_BYTES));
+static hcs_charge behind_handle(int card, uint64_t bytes) {
+    hcs_pools_make_room(card, bytes);
+    return hcs_reserve_in(card, HCS_CONTEXT_NONE, bytes);
 }
 
-static hcs_charge padded(uint64_t bytes) {
-    return aligned(bytes > UINT64_MAX - ALIGNMENT_BYTES ? bytes : bytes + ALIGNMENT_BYTES);
+/* What a block takes of its card is whole pages: small or huge ones as the program wants them, and
+ * where it leaves that open, huge ones for all that is larger than SMALL_BYTES_MAX. (Are there none
+ * left, the runtime takes small ones, and we charge more than it takes.) */
+enum pages { BY_SIZE, SMALL = 12, HUGE = 21, GIANT = 30 }; /* the bits of an address within one */
+#define SMALL_BYTES_MAX (UINT64_C(1) << 20)
+
+static uint64_t in_pages(uint64_t bytes, enum pages pages) {
+    unsigned by_size = bytes > SMALL_BYTES_MAX ? HUGE : SMALL;
+    return hcs_round_up(bytes, UINT64_C(1) << (pages == BY_SIZE ? by_size : pages));
+}
+
+static enum pages by_policy(int policy) {
+    static const uint8_t pages[] = {BY_SIZE, HUGE, SMALL, BY_SIZE, HUGE, SMALL, GIANT, GIANT};
+    bool known = policy >= 0 && (size_t)policy < sizeof pages / sizeof *pages;
+    return known ? pages[policy] : BY_SIZE;
+}
+
+/* Where the policy may be joined by what says which memory it is to be. */
+enum { POLICY_BITS = 0xff };
+
+static hcs_charge on_current(uint64_t bytes, enum pages pages) {
+    return on_card(current_card(), in_pages(bytes, pages));
+}
+
+/* (Pages of 1 GiB are too dear to begin another one for it. The runtime refuses what overflows.) */
+static hcs_charge padded(uint64_t bytes, enum pages pages) {
+    return on_current(pages == GIANT ? bytes : bytes + PADDING_BYTES, pages);
 }
 
 HCS_ALLOCATION(aclrtMalloc, (void **pointer, size_t bytes, int policy), (pointer, bytes, policy),
-               padded(bytes), HCS_KEY(*pointer));
+               padded(bytes, by_policy(policy)), HCS_KEY(*pointer));
 HCS_ALLOCATION(aclrtMallocAlign32, (void **pointer, size_t bytes, int policy),
-               (pointer, bytes, policy), aligned(bytes), HCS_KEY(*pointer));
+               (pointer, bytes, policy), on_current(bytes, by_policy(policy)), HCS_KEY(*pointer));
 HCS_ALLOCATION(aclrtMallocCached, (void **pointer, size_t bytes, int policy),
-               (pointer, bytes, policy), padded(bytes), HCS_KEY(*pointer));
+               (pointer, bytes, policy), padded(bytes, by_policy(policy)), HCS_KEY(*pointer));
 /* With settings nothing is added to the size; the card that they may name must be the current. */
 HCS_ALLOCATION(aclrtMallocWithCfg, (void **pointer, size_t bytes, int policy, void *settings),
-               (pointer, bytes, policy, settings), aligned(bytes), HCS_KEY(*pointer));
+               (pointer, bytes, policy, settings),
+               on_current(bytes, by_policy(policy & POLICY_BITS)), HCS_KEY(*pointer));
 HCS_ALLOCATION(aclrtMallocForTaskScheduler,
                (void **pointer, size_t bytes, int policy, void *settings),
-               (pointer, bytes, policy, settings), aligned(bytes), HCS_KEY(*pointer));
+               (pointer, bytes, policy, settings),
+               on_current(bytes, by_policy(policy & POLICY_BITS)), HCS_KEY(*pointer));
 HCS_ALLOCATION(aclrtMemAllocManaged, (void **pointer, uint64_t bytes, uint32_t flag),
-               (pointer, bytes, flag),
-               on_card(current_card(), hcs_round_up(bytes, HUGE_PAGE_BYTES)), HCS_KEY(*pointer));
+               (pointer, bytes, flag), on_current(bytes, HUGE), HCS_KEY(*pointer));
 
 struct physical_properties { /* aclrtPhysicalMemProp */
     int handle_type, allocation_type, attribute;
@@ -65,11 +91,20 @@ struct physical_properties { /* aclrtPhysicalMemProp */
     uint64_t reserve;
 };
 enum { LOCATION_DEVICE = 1 };
+enum { HBM_GIANT = 10, HBM_P2P_GIANT = 11, ANY_GIANT = 14, ANY_P2P_GIANT = 17 };
+
+/* Behind a handle there are no small pages, whatever was asked for. */
+static enum pages by_attribute(int attribute) {
+    bool giant = attribute == HBM_GIANT || attribute == HBM_P2P_GIANT || attribute == ANY_GIANT ||
+                 attribute == ANY_P2P_GIANT;
+    return giant ? GIANT : HUGE;
+}
 
 static hcs_charge at_location(const struct physical_properties *properties, size_t bytes) {
     bool on_a_card = properties != NULL && properties->location_type == LOCATION_DEVICE;
     int device = on_a_card ? (int)properties->location_id : -1;
-    return on_card(hcs_acl_card(device), bytes);
+    enum pages pages = on_a_card ? by_attribute(properties->attribute) : BY_SIZE;
+    return behind_handle(hcs_acl_card(device), in_pages(bytes, pages));
 }
 
 typedef void *HANDLE;
@@ -79,9 +114,8 @@ HCS_ALLOCATION(aclrtMallocPhysical,
                (handle, bytes, properties, flags), at_location(properties, bytes),
                hcs_handle_created(HCS_KEY(*handle)));
 HCS_MAPS(aclrtMapMem, void *);
-HCS_AROUND(aclrtUnmapMem, (void *address), (address),
-           struct hcs_unmapped unmapped = hcs_handle_unmap(HCS_KEY(address), 0),
-           hcs_handle_give_back(&unmapped));
+HCS_MAPS(aclrtMemMapNoAccess, void *);
+HCS_UNMAPS_RANGE(aclrtUnmapMem, (void *address), (address), 0);
 HCS_AFTER(aclrtMemRetainAllocationHandle, (void *address, HANDLE *handle), (address, handle),
           hcs_handle_retained(HCS_KEY(*handle)));
 HCS_RELEASES(aclrtFreePhysical);
@@ -142,7 +176,7 @@ HCS_AROUND(aclrtResetDevice, (int32_t device), (device), will_be_reset(device, f
 HCS_AROUND(aclrtResetDeviceForce, (int32_t device), (device), will_be_reset(device, true),
            was_reset(device, true));
 
-/* The layer below: sizes arrive there as they are, padded already where aclrt pads. */
+/* The layer below: sizes are padded already where aclrt pads. */
 #undef LIBRARY
 #define LIBRARY hcs_acl_runtime_library
 
@@ -150,47 +184,73 @@ HCS_CALLED(rtGetDevice);
 
 int hcs_acl_runtime_card(void) { return card_of(hcs_real(&find_rtGetDevice)); }
 
-static hcs_charge as_it_is(uint64_t bytes) { return on_card(hcs_acl_runtime_card(), bytes); }
-
-static hcs_charge aligned_below(uint64_t bytes) {
-    return as_it_is(hcs_round_up(bytes, ALIGNMENT_BYTES));
+static hcs_charge on_current_below(uint64_t bytes, enum pages pages) {
+    return on_card(hcs_acl_runtime_card(), in_pages(bytes, pages));
 }
 
-enum { ATTACH_GLOBAL = 1 }; /* in huge pages */
+enum { /* bits of rtMemType_t; with what is for copies between cards (_P2P) */
+    TYPE_HUGE = 0x800 | 0x4000,
+    TYPE_SMALL = 0x1000 | 0x8000,
+    TYPE_GIANT = 0x10000 | 0x20000,
+};
 
-static hcs_charge managed(uint64_t bytes, uint32_t flag) {
-    return as_it_is(flag == ATTACH_GLOBAL ? hcs_round_up(bytes, HUGE_PAGE_BYTES) : bytes);
+static enum pages by_type(uint32_t type) {
+    if ((type & TYPE_GIANT) != 0) {
+        return GIANT;
+    }
+    enum pages open = (type & TYPE_SMALL) != 0 ? SMALL : BY_SIZE;
+    return (type & TYPE_HUGE) != 0 ? HUGE : open;
 }
+
+/* The media units have huge pages only. */
+static enum pages of_media(uint32_t type) { return (type & TYPE_GIANT) != 0 ? GIANT : HUGE; }
+
+enum { ADVICE_MEDIA = 1 };
+
+static hcs_charge advised(uint64_t bytes, int policy, int advice) {
+    enum pages pages = by_policy(policy & POLICY_BITS);
+    bool huge = advice == ADVICE_MEDIA && pages != GIANT;
+    return on_current_below(bytes, huge ? HUGE : pages);
+}
+
+enum { ATTACH_GLOBAL = 1 };
 
 HCS_ALLOCATION(rtMalloc, (void **pointer, uint64_t bytes, uint32_t type, uint16_t module),
-               (pointer, bytes, type, module), as_it_is(bytes), HCS_KEY(*pointer));
+               (pointer, bytes, type, module), on_current_below(bytes, by_type(type)),
+               HCS_KEY(*pointer));
 HCS_ALLOCATION(rtMallocCached, (void **pointer, uint64_t bytes, uint32_t type, uint16_t module),
-               (pointer, bytes, type, module), as_it_is(bytes), HCS_KEY(*pointer));
+               (pointer, bytes, type, module), on_current_below(bytes, by_type(type)),
+               HCS_KEY(*pointer));
 HCS_ALLOCATION(rtMemAllocManaged, (void **pointer, uint64_t bytes, uint32_t flag, uint16_t module),
-               (pointer, bytes, flag, module), managed(bytes, flag), HCS_KEY(*pointer));
+               (pointer, bytes, flag, module),
+               on_current_below(bytes, flag == ATTACH_GLOBAL ? HUGE : BY_SIZE),
+               HCS_KEY(*pointer));
 HCS_ALLOCATION(rtMemAlloc,
                (void **pointer, uint64_t bytes, int policy, int advice, void *settings),
-               (pointer, bytes, policy, advice, settings), aligned_below(bytes),
+               (pointer, bytes, policy, advice, settings), advised(bytes, policy, advice),
                HCS_KEY(*pointer));
 HCS_ALLOCATION(rtsMalloc,
                (void **pointer, uint64_t bytes, int policy, int advice, void *settings),
-               (pointer, bytes, policy, advice, settings), aligned_below(bytes),
+               (pointer, bytes, policy, advice, settings), advised(bytes, policy, advice),
                HCS_KEY(*pointer));
 HCS_ALLOCATION(rtDvppMalloc, (void **pointer, uint64_t bytes, uint16_t module),
-               (pointer, bytes, module), aligned_below(bytes), HCS_KEY(*pointer));
+               (pointer, bytes, module), on_current_below(bytes, HUGE), HCS_KEY(*pointer));
 HCS_ALLOCATION(rtDvppMallocWithFlag,
                (void **pointer, uint64_t bytes, uint32_t flag, uint16_t module),
-               (pointer, bytes, flag, module), aligned_below(bytes), HCS_KEY(*pointer));
+               (pointer, bytes, flag, module), on_current_below(bytes, of_media(flag)),
+               HCS_KEY(*pointer));
 
 struct driver_properties { /* rtDrvMemProp_t */
     uint32_t side, device, module, page_type, memory_type;
     uint64_t reserve;
 };
-enum { SIDE_DEVICE = 1 };
+enum { SIDE_DEVICE = 1, GIANT_PAGES = 2 };
 
 static hcs_charge at_side(const struct driver_properties *properties, size_t bytes) {
     bool on_a_card = properties != NULL && properties->side == SIDE_DEVICE;
-    return on_card(hcs_acl_card(on_a_card ? (int)properties->device : -1), bytes);
+    bool giant = on_a_card && properties->page_type == GIANT_PAGES;
+    return behind_handle(hcs_acl_card(on_a_card ? (int)properties->device : -1),
+                         in_pages(bytes, giant ? GIANT : HUGE));
 }
 
 HCS_ALLOCATION(rtMallocPhysical,
@@ -199,9 +259,8 @@ HCS_ALLOCATION(rtMallocPhysical,
                (handle, bytes, properties, flags), at_side(properties, bytes),
                hcs_handle_created(HCS_KEY(*handle)));
 HCS_MAPS(rtMapMem, void *);
-HCS_AROUND(rtUnmapMem, (void *address), (address),
-           struct hcs_unmapped unmapped = hcs_handle_unmap(HCS_KEY(address), 0),
-           hcs_handle_give_back(&unmapped));
+HCS_MAPS(rtMemMapNoAccess, void *);
+HCS_UNMAPS_RANGE(rtUnmapMem, (void *address), (address), 0);
 HCS_AFTER(rtMemRetainAllocationHandle, (void *address, HANDLE *handle), (address, handle),
           hcs_handle_retained(HCS_KEY(*handle)));
 HCS_RELEASES(rtFreePhysical);
@@ -209,15 +268,22 @@ HCS_RELEASES(rtFreePhysical);
 /* The same by other names; always on the current card. */
 HCS_ALLOCATION(rtsMemMallocPhysical,
                (HANDLE * handle, size_t bytes, int policy, void *settings),
-               (handle, bytes, policy, settings), as_it_is(bytes),
+               (handle, bytes, policy, settings),
+               behind_handle(hcs_acl_runtime_card(), in_pages(bytes, HUGE)),
                hcs_handle_created(HCS_KEY(*handle)));
 HCS_MAPS(rtsMemMap, void *);
-HCS_AROUND(rtsMemUnmap, (void *address), (address),
-           struct hcs_unmapped unmapped = hcs_handle_unmap(HCS_KEY(address), 0),
-           hcs_handle_give_back(&unmapped));
+HCS_UNMAPS_RANGE(rtsMemUnmap, (void *address), (address), 0);
 static uint64_t key_at(const HANDLE *handle) { return handle != NULL ? HCS_KEY(*handle) : 0; }
-HCS_FREE(rtsMemFreePhysical, (HANDLE * handle), (handle), hcs_handle_release(key_at(handle)),
-         key_at(handle));
+HCS_HOOKED(rtsMemFreePhysical, (HANDLE * handle), (handle),
+    uint64_t key = key_at(handle);
+    hcs_charge charge = hcs_handle_release(key);
+    int result = real(handle);
+    if (result == 0) {
+        hcs_settle(charge, 0);
+    } else {
+        hcs_handle_not_released(key, charge);
+    }
+);
 
 HCS_AFTER(rtsMemGetInfo, (int type, size_t *free_bytes, size_t *total_bytes),
           (type, free_bytes, total_bytes),

@@ -36,6 +36,7 @@ static const struct hcs_share_runtime share_runtime = {
     .create = &find_rtEventCreateWithFlag,
     .destroy = &find_rtEventDestroy,
     .record = &find_rtEventRecord,
+    .query = &find_rtEventQueryStatus,
     .elapsed = &find_rtEventElapsedTime,
     .mode = &find_rtThreadExchangeCaptureMode,
     .flags = RT_EVENT_STREAM_MARK | RT_EVENT_TIME_LINE,
@@ -190,6 +191,20 @@ HCS_LAUNCH(aclrtLaunchKernelWithArgsArray,
            (void *function, uint32_t blocks, void *stream, struct settings *settings,
             void **arguments),
            (function, blocks, stream, settings, arguments), in_stream(stream));
+struct threads { /* dim3 */
+    uint32_t x, y, z;
+};
+HCS_LAUNCH(aclrtLaunchSIMTKernelWithArgsArray,
+           (void *function, struct threads grid, struct threads block, size_t shared_bytes,
+            void *stream, struct settings *settings, void **arguments),
+           (function, grid, block, shared_bytes, stream, settings, arguments), in_stream(stream));
+HCS_LAUNCH(aclrtLaunchSIMTKernelWithHostArgs,
+           (void *function, struct threads grid, struct threads block, size_t shared_bytes,
+            void *stream, struct settings *settings, void *arguments, size_t bytes, void *places,
+            size_t place_count),
+           (function, grid, block, shared_bytes, stream, settings, arguments, bytes, places,
+            place_count),
+           in_stream(stream));
 HCS_LAUNCH(aclmdlRIExecuteAsync, (void *model, void *stream), (model, stream), in_stream(stream));
 HCS_LAUNCH(aclmdlRIExecute, (void *model, int32_t timeout_ms), (model, timeout_ms),
            in_stream(NULL));

@@ -1,5 +1,6 @@
 /* Cambricon: physical memory behind handles (handles.h), and what comes from pools (pools.h), in
  * the runtime and in the driver below it. */
+#include "config.h"
 #include "hooks_cnrt.h"
 #include "pools.h"
 
@@ -7,8 +8,46 @@ enum { LOCATION_DEVICE = 1 };
 
 #define GROWTH_BYTES (UINT64_C(2) << 20) /* what the card's memory is mapped in */
 
-#define LIBRARY hcs_cnrt_library
+#define CN_QUEUE_TYPE_LEGACY ((void *)2) /* this one and those below are the current context's */
 
+#define LIBRARY hcs_cndrv_library
+
+HCS_CALLED(cnCtxGetDevice);
+HCS_CALLED(cnCtxGetCurrent);
+HCS_CALLED(cnCtxSetCurrent);
+HCS_CALLED(cnQueueGetContext);
+
+static bool current_device(int *device) {
+    int (*get)(uint64_t *) = hcs_real(&find_cnCtxGetDevice);
+    uint64_t wide = 0; /* as any version's CNdev */
+    bool known = get != NULL && get(&wide) == 0;
+    *device = (int)wide;
+    return known;
+}
+
+/* The device of a queue's context, in both layers: with several, that need not be the current
+ * one. */
+static HCS_SELDOM bool device_of_queue(void *queue, int *device) {
+    int (*get)(void *, void **) = hcs_real(&find_cnQueueGetContext);
+    int (*get_current)(void **) = hcs_real(&find_cnCtxGetCurrent);
+    int (*set_current)(void *) = hcs_real(&find_cnCtxSetCurrent);
+    void *context = NULL, *own = NULL;
+    if (get == NULL || get_current == NULL || set_current == NULL || get(queue, &context) != 0 ||
+        get_current(&own) != 0 || set_current(context) != 0) {
+        return false;
+    }
+    bool known = current_device(device);
+    set_current(own);
+    return known;
+}
+
+static bool elsewhere(void *queue, int *device) {
+    bool is_currents = HCS_KEY(queue) <= HCS_KEY(CN_QUEUE_TYPE_LEGACY);
+    return !is_currents && hcs_config()->device_count > 1 && device_of_queue(queue, device);
+}
+
+#undef LIBRARY
+#define LIBRARY hcs_cnrt_library
 HCS_CALLED(cnrtGetDevice);
 HCS_CALLED(cnrtDeviceGetMemPool);
 HCS_CALLED(cnrtMemPoolGetAttribute);
@@ -20,21 +59,25 @@ static const struct hcs_pool_kind runtime_kind = {
 static struct hcs_pool_place runtime_pool(void *pool) {
     return (struct hcs_pool_place){&runtime_kind, HCS_KEY(pool), hcs_cnrt_card()};
 }
-static struct hcs_pool_place runtime_current(void) {
+/* The current pool of the queue's card. */
+static struct hcs_pool_place runtime_queue(void *queue) {
     int (*get_device)(int *) = hcs_real(&find_cnrtGetDevice);
     int (*get_pool)(void **, int) = hcs_real(&find_cnrtDeviceGetMemPool);
     int device;
     void *pool = NULL;
-    bool known = get_device != NULL && get_pool != NULL && get_device(&device) == 0 &&
-                 get_pool(&pool, device) == 0;
-    return runtime_pool(known ? pool : NULL);
+    if (!elsewhere(queue, &device) && (get_device == NULL || get_device(&device) != 0)) {
+        return runtime_pool(NULL);
+    }
+    bool known = get_pool != NULL && get_pool(&pool, device) == 0;
+    return (struct hcs_pool_place){&runtime_kind, known ? HCS_KEY(pool) : 0,
+                                   hcs_cards_position(&hcs_cnrt_cards, device)};
 }
 
 HCS_AROUND(cnrtMemPoolDestroy, (void *pool), (pool),
            uint64_t ending = hcs_pool_ending(&runtime_kind, HCS_KEY(pool)),
            hcs_pool_ended(ending));
 HCS_POOL_ALLOCATION(cnrtMemAllocAsync, (void **pointer, size_t bytes, void *queue),
-                    (pointer, bytes, queue), runtime_current(), bytes, HCS_KEY(*pointer));
+                    (pointer, bytes, queue), runtime_queue(queue), bytes, HCS_KEY(*pointer));
 HCS_POOL_ALLOCATION(cnrtMemAllocFromPoolAsync,
                     (void **pointer, size_t bytes, void *pool, void *queue),
                     (pointer, bytes, pool, queue), runtime_pool(pool), bytes, HCS_KEY(*pointer));
@@ -47,7 +90,6 @@ HCS_AFTER(cnrtQueueSync, (void *queue), (queue), hcs_pools_synchronized());
 #undef LIBRARY
 #define LIBRARY hcs_cndrv_library
 
-HCS_CALLED(cnCtxGetDevice);
 HCS_CALLED(cnDeviceGetMemPool);
 HCS_CALLED(cnMemPoolGetAttribute);
 
@@ -58,21 +100,23 @@ static const struct hcs_pool_kind driver_kind = {GROWTH_BYTES, false, &find_cnMe
 static struct hcs_pool_place driver_pool(void *pool) {
     return (struct hcs_pool_place){&driver_kind, HCS_KEY(pool), hcs_cndrv_card()};
 }
-static struct hcs_pool_place driver_current(void) {
-    int (*get_device)(uint64_t *) = hcs_real(&find_cnCtxGetDevice);
+static struct hcs_pool_place driver_queue(void *queue) {
     int (*get_pool)(void **, uint64_t) = hcs_real(&find_cnDeviceGetMemPool);
-    uint64_t device = 0;
+    int device;
     void *pool = NULL;
-    bool known = get_device != NULL && get_pool != NULL && get_device(&device) == 0 &&
-                 get_pool(&pool, device) == 0;
-    return driver_pool(known ? pool : NULL);
+    if (!elsewhere(queue, &device) && !current_device(&device)) {
+        return driver_pool(NULL);
+    }
+    bool known = get_pool != NULL && get_pool(&pool, (uint64_t)device) == 0;
+    return (struct hcs_pool_place){&driver_kind, known ? HCS_KEY(pool) : 0,
+                                   hcs_cards_position(&hcs_cnrt_cards, device)};
 }
 
 HCS_AROUND(cnMemPoolDestroy, (void *pool), (pool),
            uint64_t ending = hcs_pool_ending(&driver_kind, HCS_KEY(pool)),
            hcs_pool_ended(ending));
 HCS_POOL_ALLOCATION(cnMemAllocAsync, (uint64_t *pointer, uint64_t bytes, void *queue),
-                    (pointer, bytes, queue), driver_current(), bytes, *pointer);
+                    (pointer, bytes, queue), driver_queue(queue), bytes, *pointer);
 HCS_POOL_ALLOCATION(cnMemAllocFromPoolAsync,
                     (uint64_t *pointer, uint64_t bytes, void *pool, void *queue),
                     (pointer, bytes, pool, queue), driver_pool(pool), bytes, *pointer);
@@ -93,7 +137,7 @@ static hcs_charge at_location(const struct memory_location *location, uint64_t b
     int device = on_a_card ? (int)location->location_id : -1;
     int card = hcs_cards_position(&hcs_cnrt_cards, device);
     hcs_pools_make_room(card, bytes);
-    return hcs_reserve(card, bytes);
+    return hcs_reserve_in(card, HCS_CONTEXT_NONE, bytes);
 }
 
 typedef uint64_t HANDLE;

@@ -13,8 +13,10 @@
 #include "arrays.h"
 #include "config.h"
 #include "hooks_cuda.h"
+#include "lock.h"
 #include "pools.h"
 #include "seldom.h"
+#include "table.h"
 
 const struct hcs_library hcs_cuda_library = {{"libcuda.so.1"}};
 
@@ -177,12 +179,12 @@ struct memory_location { /* the part of CUmemAllocationProp that says where */
     int allocation_type, handle_types;
     int location_type, location_id;
 };
-enum { LOCATION_DEVICE = 1 };
 
 /* The size is a multiple of the granularity already: the driver takes no other. */
 static hcs_charge at_location(const struct memory_location *location, size_t bytes) {
-    bool on_a_card = location != NULL && location->location_type == LOCATION_DEVICE;
-    int card = on_a_card ? hcs_cards_position(&hcs_cuda_cards, location->location_id) : -1;
+    int device =
+        location != NULL ? hcs_cuda_device_at(location->location_type, location->location_id) : -1;
+    int card = hcs_cards_position(&hcs_cuda_cards, device);
     hcs_pools_make_room(card, bytes);
     return hcs_reserve(card, bytes);
 }
@@ -198,7 +200,42 @@ HCS_UNMAPS(cuMemUnmap, uint64_t);
 HCS_RETAINS(cuMemRetainAllocationHandle);
 HCS_RELEASES(cuMemRelease);
 
+/* Contexts that the program made: none of them is a card's primary one. */
+static struct hcs_lock made_lock;
+static struct hcs_table made; /* handle -> 1 */
+
+static void context_made(const void *context) {
+    uint64_t one = 1;
+    hcs_lock(&made_lock);
+    hcs_table_put(&made, HCS_KEY(context), &one);
+    hcs_unlock(&made_lock);
+}
+
+static bool was_made(const void *context) {
+    hcs_lock(&made_lock);
+    bool found = hcs_table_find(&made, HCS_KEY(context)) != NULL;
+    hcs_unlock(&made_lock);
+    return found;
+}
+
+static void made_ended(const void *context) {
+    uint64_t one;
+    hcs_lock(&made_lock);
+    hcs_table_remove(&made, HCS_KEY(context), &one);
+    hcs_unlock(&made_lock);
+}
+
+HCS_AFTER(cuCtxCreate, (void **context, unsigned flags, int device), (context, flags, device),
+          context_made(*context));
+HCS_AFTER(cuCtxCreate_v2, (void **context, unsigned flags, int device), (context, flags, device),
+          context_made(*context));
+HCS_AFTER(cuCtxCreate_v3,
+          (void **context, void *affinities, int count, unsigned flags, int device),
+          (context, affinities, count, flags, device), context_made(*context));
+HCS_AFTER(cuCtxCreate_v4, (void **context, void *parameters, unsigned flags, int device),
+          (context, parameters, flags, device), context_made(*context));
 HCS_AROUND(cuCtxDestroy_v2, (void *context), (context), unsigned number = context_ending(context),
+           made_ended(context);
            context_ended(number));
 
 static void remember_primary(int device, void *context) {
@@ -207,24 +244,47 @@ static void remember_primary(int device, void *context) {
     }
 }
 
-static void *primary_of(int device) {
-    bool known = device >= 0 && device < HCS_CARDS_MAX;
-    return known ? __atomic_load_n(&primary[device], __ATOMIC_ACQUIRE) : NULL;
-}
-
-/* Only the last release ends it. */
-static void primary_released(int device) {
+static bool is_active(int device) {
     int (*get_state)(int, unsigned *, int *) = hcs_real(&find_cuDevicePrimaryCtxGetState);
     unsigned flags;
     int active = 1;
-    if (get_state != NULL && get_state(device, &flags, &active) == CUDA_SUCCESS && !active) {
-        context_ended(context_ending(primary_of(device)));
+    return get_state == NULL || get_state(device, &flags, &active) != CUDA_SUCCESS || active;
+}
+
+/* The runtime has its primary contexts by a way of its own, and makes them current. */
+static void *runtimes_primary(int device) {
+    int (*get_current)(void **) = hcs_real(&find_cuCtxGetCurrent);
+    int (*get_device)(int *) = hcs_real(&find_cuCtxGetDevice);
+    void *context = NULL;
+    int current;
+    bool known = get_current != NULL && get_device != NULL && is_active(device) &&
+                 get_device(&current) == CUDA_SUCCESS && current == device &&
+                 get_current(&context) == CUDA_SUCCESS && !was_made(context);
+    return known ? context : NULL;
+}
+
+static HCS_SELDOM void *primary_of(int device) {
+    bool known = device >= 0 && device < HCS_CARDS_MAX;
+    void *context = known ? __atomic_load_n(&primary[device], __ATOMIC_ACQUIRE) : NULL;
+    return context != NULL ? context : runtimes_primary(device);
+}
+
+/* Only the last release ends it. */
+static void primary_released(int device, const void *context) {
+    if (!is_active(device)) {
+        context_ended(context_ending(context));
     }
 }
 
 HCS_AFTER(cuDevicePrimaryCtxRetain, (void **context, int device), (context, device),
           remember_primary(device, *context));
-HCS_AFTER(cuDevicePrimaryCtxRelease_v2, (int device), (device), primary_released(device));
+/* The runtime asks for the older forms, whatever its version. */
+HCS_AROUND(cuDevicePrimaryCtxRelease, (int device), (device),
+           const void *context = primary_of(device), primary_released(device, context));
+HCS_AROUND(cuDevicePrimaryCtxRelease_v2, (int device), (device),
+           const void *context = primary_of(device), primary_released(device, context));
+HCS_AROUND(cuDevicePrimaryCtxReset, (int device), (device),
+           unsigned number = context_ending(primary_of(device)), context_ended(number));
 HCS_AROUND(cuDevicePrimaryCtxReset_v2, (int device), (device),
            unsigned number = context_ending(primary_of(device)), context_ended(number));
 

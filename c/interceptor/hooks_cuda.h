@@ -23,4 +23,12 @@ struct hcs_cuda_place {
 };
 struct hcs_cuda_place hcs_cuda_current(void);
 
+/* The number of the card that a CUmemLocation means; -1: none. CUDA 13.4 has names for parts of a
+ * card's memory, and the card's number then in the lowest byte. */
+enum { HCS_CUDA_LOCATION_DEVICE = 1, HCS_CUDA_LOCATION_PART_OF_DEVICE = 6 };
+static inline int hcs_cuda_device_at(int location_type, int location_id) {
+    int device = location_type == HCS_CUDA_LOCATION_PART_OF_DEVICE ? location_id & 0xff : -1;
+    return location_type == HCS_CUDA_LOCATION_DEVICE ? location_id : device;
+}
+
 #endif

@@ -1,4 +1,5 @@
 /* CUDA: what comes from pools, and the memory of graphs (pools.h, graphs.h). */
+#include "config.h"
 #include "graphs.h"
 #include "hooks_cuda.h"
 #include "lock.h"
@@ -6,11 +7,13 @@
 #include "table.h"
 
 enum { CAPTURE_NONE = 0 };
-enum { LOCATION_DEVICE = 1 };
+enum { ALLOCATION_MANAGED = 2 };
 
 /* No document says in what steps the driver's pools grow; they are seen to take 32 MiB. */
 #define GROWTH_BYTES (UINT64_C(32) << 20)
 
+/* NULL and these are streams of the current context, whichever that is. */
+#define LEGACY_STREAM ((void *)1)
 #define OWN_STREAM ((void *)2) /* what NULL means to a _ptsz function */
 
 HCS_CALLED(cuCtxGetDevice);
@@ -19,6 +22,9 @@ HCS_CALLED(cuDeviceGetDefaultMemPool);
 HCS_CALLED(cuMemPoolGetAttribute);
 HCS_CALLED(cuDeviceGetGraphMemAttribute);
 HCS_CALLED(cuStreamIsCapturing);
+HCS_CALLED(cuStreamGetCtx);
+HCS_CALLED(cuCtxPushCurrent_v2);
+HCS_CALLED(cuCtxPopCurrent_v2);
 HCS_CALLED(cuGraphGetNodes);
 HCS_CALLED(cuGraphNodeGetType);
 HCS_CALLED(cuGraphMemAllocNodeGetParams);
@@ -48,13 +54,40 @@ static bool is_captured(void *stream) {
     return get != NULL && get(stream, &status) == CUDA_SUCCESS && status != CAPTURE_NONE;
 }
 
-/* The current pool of the current card. */
+static bool current_device(int *device) {
+    int (*get)(int *) = hcs_real(&find_cuCtxGetDevice);
+    return get != NULL && get(device) == CUDA_SUCCESS;
+}
+
+/* The card of a stream's context: with several, that need not be the current one. */
+static HCS_SELDOM bool device_of_stream(void *stream, int *device) {
+    int (*get)(void *, void **) = hcs_real(&find_cuStreamGetCtx);
+    int (*push)(void *) = hcs_real(&find_cuCtxPushCurrent_v2);
+    int (*pop)(void **) = hcs_real(&find_cuCtxPopCurrent_v2);
+    void *context = NULL;
+    if (get == NULL || push == NULL || pop == NULL || get(stream, &context) != CUDA_SUCCESS ||
+        push(context) != CUDA_SUCCESS) {
+        return false;
+    }
+    bool known = current_device(device);
+    pop(&context);
+    return known;
+}
+
+static bool device_of(void *stream, int *device) {
+    bool is_currents = stream == NULL || stream == LEGACY_STREAM || stream == OWN_STREAM;
+    if (!is_currents && hcs_config()->device_count > 1 && device_of_stream(stream, device)) {
+        return true;
+    }
+    return current_device(device);
+}
+
+/* The current pool of the stream's card. */
 static struct hcs_pool_place in_stream(void *stream) {
-    int (*get_device)(int *) = hcs_real(&find_cuCtxGetDevice);
     int (*get_pool)(void **, int) = hcs_real(&find_cuDeviceGetMemPool);
     int device;
     void *pool = NULL;
-    if (is_captured(stream) || get_device == NULL || get_device(&device) != CUDA_SUCCESS) {
+    if (is_captured(stream) || !device_of(stream, &device)) {
         return (struct hcs_pool_place){&pool_kind, 0, -1};
     }
     bool known = get_pool != NULL && get_pool(&pool, device) == CUDA_SUCCESS;
@@ -90,9 +123,12 @@ static int card_of_pool(const void *pool) {
     return found != NULL ? hcs_cards_position(&hcs_cuda_cards, device) : default_pool_card(pool);
 }
 
+/* Managed memory is on whichever card uses it: charged, as all of it is, to the current one. */
 static void pool_made(const void *pool, const struct pool_properties *properties) {
-    bool on_a_card = properties->location_type == LOCATION_DEVICE;
-    uint64_t number = on_a_card ? (uint64_t)properties->location_id + 1 : 0;
+    int device = hcs_cuda_device_at(properties->location_type, properties->location_id);
+    bool on_a_card = device >= 0 || (properties->allocation_type == ALLOCATION_MANAGED &&
+                                     current_device(&device));
+    uint64_t number = on_a_card ? (uint64_t)device + 1 : 0;
     hcs_lock(&pools_lock);
     hcs_table_put(&pools_made, HCS_KEY(pool), &number);
     hcs_unlock(&pools_lock);
@@ -125,6 +161,7 @@ HCS_POOL_FREE(cuMemFreeAsync_ptsz, (uint64_t pointer, void *stream), (pointer, s
 
 /* Where the driver gives back what pools hold above their threshold. */
 HCS_AFTER(cuCtxSynchronize, (void), (), hcs_pools_synchronized());
+HCS_AFTER(cuCtxSynchronize_v2, (void *context), (context), hcs_pools_synchronized());
 HCS_AFTER(cuStreamSynchronize, (void *stream), (stream), hcs_pools_synchronized());
 HCS_AFTER(cuStreamSynchronize_ptsz, (void *stream), (stream), hcs_pools_synchronized());
 HCS_AFTER(cuEventSynchronize, (void *event), (event), hcs_pools_synchronized());

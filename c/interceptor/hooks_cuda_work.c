@@ -78,6 +78,29 @@ HCS_LAUNCH(cuLaunchCooperativeKernel_ptsz,
            (function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes, stream,
             parameters),
            in_own(stream));
+
+/* The first CUDA's, whose blocks and parameters are the function's. */
+HCS_LAUNCH(cuLaunch, (void *function), (function), in_legacy(NULL));
+HCS_LAUNCH(cuLaunchGrid, (void *function, int width, int height), (function, width, height),
+           in_legacy(NULL));
+HCS_LAUNCH(cuLaunchGridAsync, (void *function, int width, int height, void *stream),
+           (function, width, height, stream), in_legacy(stream));
+
+struct cooperative_launch { /* CUDA_LAUNCH_PARAMS */
+    void *function;
+    unsigned grid[3], block[3], shared_bytes;
+    void *stream, **parameters;
+};
+static void *first_stream_of(const struct cooperative_launch *launches, unsigned count) {
+    return launches != NULL && count > 0 ? launches->stream : NULL;
+}
+
+/* One launch on several cards, which is not in CUDA 13 any more: it counts as one, and is held to
+ * the share of the first. */
+HCS_LAUNCH(cuLaunchCooperativeKernelMultiDevice,
+           (const struct cooperative_launch *launches, unsigned count, unsigned flags),
+           (launches, count, flags), in_legacy(first_stream_of(launches, count)));
+
 /* A graph's launch may take memory (graphs.h). */
 HCS_LAUNCH_AROUND(cuGraphLaunch, (void *executable, void *stream), (executable, stream),
                   in_legacy(stream), hcs_graph_launching(executable), hcs_graph_launched());

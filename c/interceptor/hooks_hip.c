@@ -138,7 +138,6 @@ HCS_AFTER(hipMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes,
 HCS_AFTER(hipDeviceTotalMem, (size_t *bytes, int device), (bytes, device),
           hcs_show_quota(hcs_cards_position(&hcs_hip_cards, device), NULL, bytes));
 
-
 /* hipDeviceProp_t: where it says how much memory the card has. The plain name is the old form, for
  * programs older than ROCm 6; newer headers make R0600 of it. */
 #define TOTAL_BYTES_AT_R0000 256
@@ -160,3 +159,11 @@ SHOWS_PROPERTIES(hipGetDevicePropertiesR0600, TOTAL_BYTES_AT_R0600);
               *function = hcs_hook_of(&hcs_hip_library, *function))
 LOOKS_UP(hipGetProcAddress);
 LOOKS_UP(hipGetProcAddress_spt);
+
+/* The same as the runtime's function, which takes no version. */
+#define FINDS_ENTRY_POINT(FUNCTION)                                                               \
+    HCS_AFTER(FUNCTION, (const char *symbol, void **function, uint64_t flags, int *status),       \
+              (symbol, function, flags, status),                                                  \
+              *function = hcs_hook_of(&hcs_hip_library, *function))
+FINDS_ENTRY_POINT(hipGetDriverEntryPoint);
+FINDS_ENTRY_POINT(hipGetDriverEntryPoint_spt);

@@ -87,13 +87,56 @@ HCS_LAUNCH(hipExtLaunchKernel,
             size_t shared_bytes, void *stream, void *start, void *stop, int flags),
            (function, grid, block, parameters, shared_bytes, stream, start, stop, flags),
            in_stream(stream));
-HCS_LAUNCH(hipExtModuleLaunchKernel,
-           (void *function, uint32_t work_x, uint32_t work_y, uint32_t work_z, uint32_t block_x,
-            uint32_t block_y, uint32_t block_z, size_t shared_bytes, void *stream,
-            void **parameters, void **extra, void *start, void *stop, uint32_t flags),
-           (function, work_x, work_y, work_z, block_x, block_y, block_z, shared_bytes, stream,
-            parameters, extra, start, stop, flags),
-           in_stream(stream));
+
+/* What counts threads instead of blocks. Before ROCm 6 these were C++ functions: what was built for
+ * that asks for the mangled names, which newer libraries still have. */
+#define EXT_MANGLED                                                                               \
+    _Z24hipExtModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_j
+#define HCC_MANGLED                                                                               \
+    _Z24hipHccModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_
+#define OF_THREADS(FUNCTION)                                                                      \
+    HCS_LAUNCH(FUNCTION,                                                                          \
+               (void *function, uint32_t work_x, uint32_t work_y, uint32_t work_z,                \
+                uint32_t block_x, uint32_t block_y, uint32_t block_z, size_t shared_bytes,        \
+                void *stream, void **parameters, void **extra, void *start, void *stop,           \
+                uint32_t flags),                                                                  \
+               (function, work_x, work_y, work_z, block_x, block_y, block_z, shared_bytes,        \
+                stream, parameters, extra, start, stop, flags),                                   \
+               in_stream(stream))
+#define OF_THREADS_FIRST_FORM(FUNCTION)                                                           \
+    HCS_LAUNCH(FUNCTION,                                                                          \
+               (void *function, uint32_t work_x, uint32_t work_y, uint32_t work_z,                \
+                uint32_t block_x, uint32_t block_y, uint32_t block_z, size_t shared_bytes,        \
+                void *stream, void **parameters, void **extra, void *start, void *stop),          \
+               (function, work_x, work_y, work_z, block_x, block_y, block_z, shared_bytes,        \
+                stream, parameters, extra, start, stop),                                          \
+               in_stream(stream))
+OF_THREADS(hipExtModuleLaunchKernel);
+OF_THREADS(EXT_MANGLED);
+OF_THREADS_FIRST_FORM(hipHccModuleLaunchKernel);
+OF_THREADS_FIRST_FORM(HCC_MANGLED);
+
+/* One launch on several cards: it counts as one, and is held to the share of the first. */
+struct runtime_launch { /* hipLaunchParams */
+    void *function;
+    struct dim3 grid, block;
+    void **parameters;
+    size_t shared_bytes;
+    void *stream;
+};
+struct module_launch { /* hipFunctionLaunchParams */
+    void *function;
+    unsigned grid[3], block[3], shared_bytes;
+    void *stream, **parameters;
+};
+#define ON_SEVERAL_CARDS(FUNCTION, LAUNCH, COUNT)                                                 \
+    HCS_LAUNCH(FUNCTION, (const struct LAUNCH *launches, COUNT count, unsigned flags),            \
+               (launches, count, flags),                                                          \
+               in_stream(launches != NULL && count > 0 ? launches->stream : NULL))
+ON_SEVERAL_CARDS(hipLaunchCooperativeKernelMultiDevice, runtime_launch, int);
+ON_SEVERAL_CARDS(hipExtLaunchMultiKernelMultiDevice, runtime_launch, int);
+ON_SEVERAL_CARDS(hipModuleLaunchCooperativeKernelMultiDevice, module_launch, unsigned);
+
 /* A graph's launch may take memory (graphs.h). */
 HCS_LAUNCH_AROUND(hipGraphLaunch, (void *executable, void *stream), (executable, stream),
                   in_stream(stream), hcs_graph_launching(executable), hcs_graph_launched());

@@ -239,20 +239,24 @@ HCS_CALLED(dcmi_get_device_elabel_info);
 HCS_CALLED(dcmi_get_device_num_in_card);
 HCS_CALLED(dcmi_get_device_logic_id);
 
+/* False: the chip has none. */
+static bool put_die(const struct dcmi_die *die, char id[ID_BYTES]) {
+    const uint32_t *word = die->words;
+    snprintf(id, ID_BYTES, "%08X-%08X-%08X-%08X-%08X", word[0], word[1], word[2], word[3],
+             word[4]);
+    return (word[0] | word[1] | word[2] | word[3] | word[4]) != 0;
+}
+
 /* As the agent makes it: the die, else the board's serial number, with the chip's where it has
  * several. */
 static void dcmi_id(int card, int chip, char id[ID_BYTES]) {
     int (*get_die)(int, int, int, struct dcmi_die *) = hcs_real(&find_dcmi_get_device_die_v2);
     int (*get_label)(int, int, struct dcmi_label *) = hcs_real(&find_dcmi_get_device_elabel_info);
     int (*count_chips)(int, int *) = hcs_real(&find_dcmi_get_device_num_in_card);
-    struct dcmi_die die = {{0}};
+    struct dcmi_die die;
     struct dcmi_label label;
     int chips = 1;
-    const uint32_t *word = die.words;
-    if (get_die != NULL && get_die(card, chip, VDIE, &die) == 0 &&
-        (word[0] | word[1] | word[2] | word[3] | word[4]) != 0) {
-        snprintf(id, ID_BYTES, "%08X-%08X-%08X-%08X-%08X", word[0], word[1], word[2], word[3],
-                 word[4]);
+    if (get_die != NULL && get_die(card, chip, VDIE, &die) == 0 && put_die(&die, id)) {
         return;
     }
     if (get_label == NULL || get_label(card, chip, &label) != 0 || *label.serial_number == '\0') {
@@ -282,23 +286,32 @@ struct dcmi_hbm { /* dcmi_hbm_info */
     int32_t temperature;
     uint32_t bandwidth_percent;
 };
+static void show_hbm(int card, int chip, struct dcmi_hbm *hbm) {
+    show_megabytes(dcmi_card(card, chip), &hbm->total, &hbm->used);
+}
+
 HCS_AFTER(dcmi_get_device_hbm_info, (int card, int chip, struct dcmi_hbm *hbm), (card, chip, hbm),
-          show_megabytes(dcmi_card(card, chip), &hbm->total, &hbm->used));
+          show_hbm(card, chip, hbm));
+HCS_AFTER(dcmi_get_hbm_info, (int card, int chip, struct dcmi_hbm *hbm), (card, chip, hbm),
+          show_hbm(card, chip, hbm));
+
+/* Beside HBM, DDR is none of ours. */
+static bool has_hbm(int card, int chip) {
+    int (*get_hbm)(int, int, struct dcmi_hbm *) = hcs_real(&find_dcmi_get_device_hbm_info);
+    struct dcmi_hbm hbm;
+    return get_hbm != NULL && get_hbm(card, chip, &hbm) == 0 && hbm.total > 0;
+}
 
 struct dcmi_ddr { /* the beginning of dcmi_get_memory_info_stru */
     uint64_t total, available;
 };
 
-/* Beside HBM, DDR is none of ours. */
 static void show_ddr(int card, int chip, struct dcmi_ddr *ddr) {
-    int (*get_hbm)(int, int, struct dcmi_hbm *) = hcs_real(&find_dcmi_get_device_hbm_info);
-    struct dcmi_hbm hbm;
-    if (get_hbm != NULL && get_hbm(card, chip, &hbm) == 0 && hbm.total > 0) {
-        return;
-    }
     uint64_t before = ddr->total;
     uint64_t used = ddr->available < ddr->total ? ddr->total - ddr->available : 0;
-    show_megabytes(dcmi_card(card, chip), &ddr->total, &used);
+    if (!has_hbm(card, chip)) {
+        show_megabytes(dcmi_card(card, chip), &ddr->total, &used);
+    }
     if (ddr->total != before) {
         ddr->available = ddr->total - used;
     }
@@ -306,3 +319,43 @@ static void show_ddr(int card, int chip, struct dcmi_ddr *ddr) {
 
 HCS_AFTER(dcmi_get_device_memory_info_v3, (int card, int chip, struct dcmi_ddr *ddr),
           (card, chip, ddr), show_ddr(card, chip, ddr));
+
+struct dcmi_memory { /* dcmi_memory_info */
+    uint64_t total;
+    uint32_t frequency, used_percent;
+};
+
+static void show_memory(int card, int chip, struct dcmi_memory *memory) {
+    uint64_t before = memory->total, used = 0;
+    if (!has_hbm(card, chip)) {
+        show_megabytes(dcmi_card(card, chip), &memory->total, &used);
+    }
+    if (memory->total != before) {
+        memory->used_percent = memory->total > 0 ? (uint32_t)(used * 100 / memory->total) : 0;
+    }
+}
+
+HCS_AFTER(dcmi_get_device_memory_info_v2, (int card, int chip, struct dcmi_memory *memory),
+          (card, chip, memory), show_memory(card, chip, memory));
+HCS_AFTER(dcmi_get_memory_info, (int card, int chip, struct dcmi_memory *memory),
+          (card, chip, memory), show_memory(card, chip, memory));
+
+/* The chips of the 950 answer to other names, and have one number each. */
+HCS_CALLED(dcmiv2_get_device_die_id);
+HCS_CALLED(dcmiv2_get_device_elabel_info);
+
+static int dcmiv2_card(int chip) {
+    int (*get_die)(int, int, struct dcmi_die *) = hcs_real(&find_dcmiv2_get_device_die_id);
+    int (*get_label)(int, struct dcmi_label *) = hcs_real(&find_dcmiv2_get_device_elabel_info);
+    struct dcmi_die die;
+    struct dcmi_label label;
+    char id[ID_BYTES];
+    if (get_die == NULL || get_die(chip, VDIE, &die) != 0 || !put_die(&die, id)) {
+        bool labelled = get_label != NULL && get_label(chip, &label) == 0;
+        snprintf(id, sizeof id, "%.80s", labelled ? label.serial_number : "");
+    }
+    return card_of(id, chip);
+}
+
+HCS_AFTER(dcmiv2_get_device_hbm_info, (int chip, struct dcmi_hbm *hbm), (chip, hbm),
+          show_megabytes(dcmiv2_card(chip), &hbm->total, &hbm->used));

@@ -12,12 +12,12 @@ const struct hcs_library hcs_musa_library = {
 
 static int find_card(int device) { return hcs_cards_listed("MUSA_VISIBLE_DEVICES", device); }
 
-static struct hcs_cards cards = {.find = find_card};
+struct hcs_cards hcs_musa_cards = {.find = find_card};
 
 static int card_of(int (*get_device)(int *)) {
     int device;
     bool known = get_device != NULL && get_device(&device) == 0;
-    return known ? hcs_cards_position(&cards, device) : -1;
+    return known ? hcs_cards_position(&hcs_musa_cards, device) : -1;
 }
 
 static hcs_charge on_card(int card, uint64_t bytes) {
@@ -56,6 +56,15 @@ HCS_ALLOCATION(musaMalloc3D, (struct pitched * pitched, struct extent extent), (
 HCS_AFTER(musaMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes),
           hcs_pools_synchronized();
           hcs_show_quota(hcs_musart_card(), free_bytes, total_bytes));
+
+/* musaDeviceProp: where it says how much memory the card has, as CUDA's does. */
+#define TOTAL_BYTES_AT 288
+#define SHOWS_PROPERTIES(FUNCTION)                                                                \
+    HCS_AFTER(FUNCTION, (char *properties, int device), (properties, device),                     \
+              hcs_show_quota(hcs_cards_position(&hcs_musa_cards, device), NULL,                   \
+                             (uint64_t *)(void *)(properties + TOTAL_BYTES_AT)))
+SHOWS_PROPERTIES(musaGetDeviceProperties);
+SHOWS_PROPERTIES(musaGetDeviceProperties_v2);
 
 /* The events go before the card does. */
 static int reset_card(int card) {
@@ -158,7 +167,7 @@ static unsigned context_on(int device) {
 
 static void primary_released(int device) {
     int (*get_state)(int, unsigned *, int *) = hcs_real(&find_muDevicePrimaryCtxGetState);
-    int card = hcs_cards_position(&cards, device), active = 1;
+    int card = hcs_cards_position(&hcs_musa_cards, device), active = 1;
     unsigned flags;
     if (get_state != NULL && get_state(device, &flags, &active) == 0 && !active) {
         hcs_share_ended((unsigned)card + 1);
@@ -174,7 +183,7 @@ static hcs_charge on_driver_card(uint64_t bytes) {
     int (*get_device)(int *) = hcs_real(&find_muCtxGetDevice);
     int device;
     bool known = get_device != NULL && get_device(&device) == 0;
-    int card = known ? hcs_cards_position(&cards, device) : -1;
+    int card = known ? hcs_cards_position(&hcs_musa_cards, device) : -1;
     bytes = hcs_round_up(bytes, GRANULARITY_BYTES);
     hcs_pools_make_room(card, bytes);
     return hcs_reserve_in(card, known ? context_on(device) : 0, bytes);
@@ -188,7 +197,9 @@ enum { LOCATION_DEVICE = 1 };
 
 static hcs_charge at_location(const struct memory_location *location, size_t bytes) {
     bool on_a_card = location != NULL && location->location_type == LOCATION_DEVICE;
-    return on_card(on_a_card ? hcs_cards_position(&cards, location->location_id) : -1, bytes);
+    int card = on_a_card ? hcs_cards_position(&hcs_musa_cards, location->location_id) : -1;
+    hcs_pools_make_room(card, bytes);
+    return hcs_reserve_in(card, HCS_CONTEXT_NONE, bytes);
 }
 
 HCS_ALLOCATION(muMemAlloc_v2, (uint64_t *pointer, size_t bytes), (pointer, bytes),
@@ -216,9 +227,9 @@ HCS_AFTER(muMemGetInfo_v2, (size_t *free_bytes, size_t *total_bytes), (free_byte
           hcs_pools_synchronized();
           hcs_show_quota(hcs_musa_card(), free_bytes, total_bytes));
 HCS_AFTER(muDeviceTotalMem_v2, (size_t *bytes, int device), (bytes, device),
-          hcs_show_quota(hcs_cards_position(&cards, device), NULL, bytes));
+          hcs_show_quota(hcs_cards_position(&hcs_musa_cards, device), NULL, bytes));
 HCS_AROUND(muDevicePrimaryCtxReset_v2, (int device), (device),
-           int card = reset_card(hcs_cards_position(&cards, device)), hcs_ended(card, 0);
+           int card = reset_card(hcs_cards_position(&hcs_musa_cards, device)), hcs_ended(card, 0);
            hcs_pools_ended(card));
 
 HCS_CALLED(muEventCreate);

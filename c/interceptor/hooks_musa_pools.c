@@ -1,5 +1,6 @@
 /* Moore Threads: what comes from pools (pools.h), in the runtime and in the driver below it. (Not
  * in every version: those before 5.1 declare these functions and do not have them.) */
+#include "config.h"
 #include "hooks_musa.h"
 #include "pools.h"
 
@@ -19,16 +20,57 @@ static bool is_captured(struct hcs_symbol *capturing, void *stream) {
     return get != NULL && get(stream, &status) == 0 && status != CAPTURE_NONE;
 }
 
-static void *current_pool(struct hcs_symbol *get_device, struct hcs_symbol *get_pool) {
-    int (*device_of)(int *) = hcs_real(get_device);
-    int (*pool_of)(void **, int) = hcs_real(get_pool);
-    int device;
-    void *pool = NULL;
-    bool known = device_of != NULL && pool_of != NULL && device_of(&device) == 0 &&
-                 pool_of(&pool, device) == 0;
-    return known ? pool : NULL;
+#define LIBRARY hcs_musa_library
+
+HCS_CALLED(muCtxGetDevice);
+HCS_CALLED(muStreamGetCtx);
+HCS_CALLED(muCtxPushCurrent_v2);
+HCS_CALLED(muCtxPopCurrent_v2);
+
+/* The device of a stream's context, in both layers: with several, that need not be the current
+ * one. */
+static HCS_SELDOM bool device_of_stream(void *stream, int *device) {
+    int (*get)(void *, void **) = hcs_real(&find_muStreamGetCtx);
+    int (*push)(void *) = hcs_real(&find_muCtxPushCurrent_v2);
+    int (*pop)(void **) = hcs_real(&find_muCtxPopCurrent_v2);
+    int (*get_device)(int *) = hcs_real(&find_muCtxGetDevice);
+    void *context = NULL;
+    if (get == NULL || push == NULL || pop == NULL || get_device == NULL ||
+        get(stream, &context) != 0 || push(context) != 0) {
+        return false;
+    }
+    bool known = get_device(device) == 0;
+    pop(&context);
+    return known;
 }
 
+static bool device_of(struct hcs_symbol *current, void *stream, int *device) {
+    bool is_currents = HCS_KEY(stream) <= HCS_KEY(OWN_STREAM); /* NULL, or one of those two */
+    if (!is_currents && hcs_config()->device_count > 1 && device_of_stream(stream, device)) {
+        return true;
+    }
+    int (*get)(int *) = hcs_real(current);
+    return get != NULL && get(device) == 0;
+}
+
+/* The current pool of the stream's card; what is called for that, in one layer. */
+struct layer {
+    const struct hcs_pool_kind *kind;
+    struct hcs_symbol *current, *pool, *capturing;
+};
+static struct hcs_pool_place in_stream(const struct layer *layer, void *stream) {
+    int (*get_pool)(void **, int) = hcs_real(layer->pool);
+    int device;
+    void *pool = NULL;
+    if (is_captured(layer->capturing, stream) || !device_of(layer->current, stream, &device)) {
+        return (struct hcs_pool_place){layer->kind, 0, -1};
+    }
+    bool known = get_pool != NULL && get_pool(&pool, device) == 0;
+    return (struct hcs_pool_place){layer->kind, known ? HCS_KEY(pool) : 0,
+                                   hcs_cards_position(&hcs_musa_cards, device)};
+}
+
+#undef LIBRARY
 #define LIBRARY hcs_musart_library
 
 HCS_CALLED(musaGetDevice);
@@ -45,9 +87,9 @@ static struct hcs_pool_place runtime_pool(void *pool, void *stream) {
     return (struct hcs_pool_place){&runtime_kind, HCS_KEY(pool),
                                    captured ? -1 : hcs_musart_card()};
 }
-static struct hcs_pool_place runtime_stream(void *stream) {
-    return runtime_pool(current_pool(&find_musaGetDevice, &find_musaDeviceGetMemPool), stream);
-}
+static const struct layer runtime = {&runtime_kind, &find_musaGetDevice,
+                                     &find_musaDeviceGetMemPool, &find_musaStreamIsCapturing};
+static struct hcs_pool_place runtime_stream(void *stream) { return in_stream(&runtime, stream); }
 
 HCS_AROUND(musaMemPoolDestroy, (void *pool), (pool),
            uint64_t ending = hcs_pool_ending(&runtime_kind, HCS_KEY(pool)),
@@ -78,7 +120,6 @@ HCS_AFTER(musaEventSynchronize, (void *event), (event), hcs_pools_synchronized()
 #undef LIBRARY
 #define LIBRARY hcs_musa_library
 
-HCS_CALLED(muCtxGetDevice);
 HCS_CALLED(muDeviceGetMemPool);
 HCS_CALLED(muMemPoolGetAttribute);
 HCS_CALLED(muStreamIsCapturing);
@@ -91,9 +132,9 @@ static struct hcs_pool_place driver_pool(void *pool, void *stream) {
     bool captured = is_captured(&find_muStreamIsCapturing, stream);
     return (struct hcs_pool_place){&driver_kind, HCS_KEY(pool), captured ? -1 : hcs_musa_card()};
 }
-static struct hcs_pool_place driver_stream(void *stream) {
-    return driver_pool(current_pool(&find_muCtxGetDevice, &find_muDeviceGetMemPool), stream);
-}
+static const struct layer driver = {&driver_kind, &find_muCtxGetDevice, &find_muDeviceGetMemPool,
+                                    &find_muStreamIsCapturing};
+static struct hcs_pool_place driver_stream(void *stream) { return in_stream(&driver, stream); }
 
 HCS_AROUND(muMemPoolDestroy, (void *pool), (pool),
            uint64_t ending = hcs_pool_ending(&driver_kind, HCS_KEY(pool)),

@@ -15,6 +15,7 @@
 #define TRIES_MAX 5000
 #define TRIES_SPINNING 8        /* later ones sleep */
 #define TRIES_BEFORE_LOOKING 32 /* for the dead, who never decide */
+#define TRIES_IMPOSING 64       /* to find what all hold together; then the quota must do */
 #define SLEEP_NS 50000
 #define LOOK_INTERVAL_NS 100000000u
 
@@ -50,13 +51,14 @@ static uint64_t held_bytes(const struct hcs_ledger_device *account, unsigned slo
     return bytes;
 }
 
-/* Pending first: a charge moves from there to held. */
+/* Pending first: a charge moves from there to held. There is at least one slot, our own. */
 static uint64_t all_bytes(const struct hcs_ledger_device *account, unsigned slots) {
     uint64_t bytes = 0;
-    for (unsigned i = 0; i < slots; i++) {
+    unsigned i = 0;
+    do {
         bytes += get(&account->charges[i].pending_bytes);
         bytes += get(&account->charges[i].held_bytes);
-    }
+    } while (++i < slots);
     return bytes;
 }
 
@@ -174,12 +176,15 @@ static void use_slots(struct hcs_ledger *ledger, uint32_t slots) {
 
 /* A free slot has no charges: who frees one empties it before. */
 static int take_slot(struct hcs_ledger *ledger, uint64_t self) {
-    for (unsigned slot = 0; slot < HCS_LEDGER_SLOTS_MAX; slot++) {
-        uint64_t owner = get(&ledger->owners[slot]);
-        if (owner == self) {
+    unsigned slots = slots_used(ledger);
+    for (unsigned slot = 0; slot < slots; slot++) {
+        if (get(&ledger->owners[slot]) == self) {
             empty(ledger, slot); /* it was the program's that we were before an exec */
+            return (int)slot;
         }
-        if (owner == self || (owner == 0 && exchange(&ledger->owners[slot], 0, self))) {
+    }
+    for (unsigned slot = 0; slot < HCS_LEDGER_SLOTS_MAX; slot++) {
+        if (get(&ledger->owners[slot]) == 0 && exchange(&ledger->owners[slot], 0, self)) {
             use_slots(ledger, slot + 1);
             return (int)slot;
         }
@@ -210,6 +215,16 @@ static void note_peak(struct hcs_ledger_device *account, uint64_t bytes) {
     }
 }
 
+static uint64_t highest_bytes[HCS_WIRE_DEVICES_MAX]; /* of this process's slot */
+
+/* (Nothing is called here: see seldom.h.) */
+static inline void note_highest(unsigned device, uint64_t held) {
+    uint64_t *highest = highest_bytes + device, before = get(highest);
+    while (__builtin_expect(held > before, 0) && !exchange(highest, before, held)) {
+        before = get(highest);
+    }
+}
+
 bool hcs_ledger_reserve_at_once(struct hcs_ledger *ledger, unsigned slot, unsigned device,
                                 uint64_t bytes) {
     struct hcs_ledger_device *account = ledger->devices + device;
@@ -225,17 +240,26 @@ bool hcs_ledger_reserve_at_once(struct hcs_ledger *ledger, unsigned slot, unsign
         note_peak(account, wanted_bytes);
         add(&account->grants, 1);
         add(&own->held_bytes, bytes);
+        note_highest(device, get(&own->held_bytes));
     }
     subtract(&own->pending_bytes, bytes);
     return granted;
 }
 
+/* Add up what is held; false: something was granted meanwhile, so it may be more than ever was. */
+static bool add_up(const struct hcs_ledger *ledger, const struct hcs_ledger_device *account,
+                   uint64_t *bytes) {
+    uint64_t grants = get(&account->grants);
+    *bytes = held_bytes(account, slots_used(ledger));
+    return get(&account->grants) == grants;
+}
+
 /* Whether there was, at one moment, no room beside what is held. */
 static bool no_room(const struct hcs_ledger *ledger, const struct hcs_ledger_device *account,
                     uint64_t bytes) {
-    uint64_t grants = get(&account->grants);
-    uint64_t held = held_bytes(account, slots_used(ledger));
-    return held + bytes > account->quota_bytes && get(&account->grants) == grants;
+    uint64_t held;
+    bool at_once = add_up(ledger, account, &held);
+    return held + bytes > account->quota_bytes && at_once;
 }
 
 /* A random while, longer with each try: two that were in each other's way are not again. */
@@ -290,6 +314,31 @@ bool hcs_ledger_reserve(struct hcs_ledger *ledger, unsigned slot, unsigned devic
 
 void hcs_ledger_release(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes) {
     subtract(&ledger->devices[device].charges[slot].held_bytes, bytes);
+}
+
+void hcs_ledger_impose(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes) {
+    struct hcs_ledger_device *account = ledger->devices + device;
+    uint64_t used_bytes;
+    add(&account->grants, 1);
+    add(&account->charges[slot].held_bytes, bytes);
+    bool at_once = add_up(ledger, account, &used_bytes);
+    for (unsigned tries = 0; tries < TRIES_IMPOSING && !at_once; tries++) {
+        wait_a_little(tries);
+        at_once = add_up(ledger, account, &used_bytes);
+    }
+    if (!at_once && used_bytes > account->quota_bytes) {
+        used_bytes = account->quota_bytes;
+    }
+    note_peak(account, used_bytes);
+}
+
+uint64_t hcs_ledger_highest_bytes(unsigned device) { return get(highest_bytes + device); }
+
+/* The order matters: what is held and was noted before we forget is there when we look, unless it
+ * was released by then; what is noted after that raises it anew. */
+void hcs_ledger_forget_highest(const struct hcs_ledger *ledger, unsigned slot, unsigned device) {
+    set(highest_bytes + device, 0);
+    note_highest(device, get(&ledger->devices[device].charges[slot].held_bytes));
 }
 
 uint64_t hcs_ledger_used_bytes(const struct hcs_ledger *ledger, unsigned device) {
@@ -362,7 +411,6 @@ uint64_t hcs_ledger_debt_ns(const struct hcs_ledger *ledger, unsigned device, ui
 
 void hcs_ledger_read(const struct hcs_ledger *ledger, struct hcs_wire_usage *usage,
                      uint64_t quota_bytes[HCS_WIRE_DEVICES_MAX]) {
-    usage->epoch_ns = ledger->epoch_ns;
     usage->device_count = ledger->device_count;
     usage->revision = monotonic_ns();
     for (unsigned i = 0; i < device_count(ledger); i++) {

@@ -19,6 +19,9 @@
  *   was added up (`grants` says so). Otherwise withdraw, wait a random while, try again. What is
  *   granted and then refused by the runtime itself counts until it is given back.
  *
+ *   Some is charged without asking, as it is used already (overhead.h). Then more may be held than
+ *   the quota, and nothing is granted until it is not.
+ *
  *   Slots of dead processes are emptied before any refusal, and by whoever looks at the account
  *   (at most ten times a second), or hears from the agent that a neighbour ended.
  *
@@ -70,7 +73,7 @@ struct hcs_ledger_work {
 
 struct hcs_ledger_device {
     uint64_t quota_bytes;
-    uint64_t peak_bytes; /* never too low, never above the quota */
+    uint64_t peak_bytes; /* never too low; above the quota only with what nobody asked for */
     uint64_t refusals;
     uint64_t grants; /* counted before they are seen */
     uint64_t padding[4];
@@ -81,7 +84,7 @@ struct hcs_ledger_device {
 struct hcs_ledger {
     uint64_t magic;
     uint64_t pid_namespace;
-    uint64_t epoch_ns;     /* when it was made: the ledger's identity */
+    uint64_t epoch_ns;     /* when it was made: part of its name (ledger_file.h) */
     uint64_t looked_at_ns; /* when somebody last looked for the dead, on the monotonic clock */
     uint32_t device_count;
     uint32_t slots_used; /* slots at and above this index were never taken */
@@ -117,6 +120,14 @@ bool hcs_ledger_reserve_at_once(struct hcs_ledger *ledger, unsigned slot, unsign
 
 /* Give bytes back that `slot` holds. */
 void hcs_ledger_release(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes);
+
+/* Charge a slot with what its process has already, whether there is room or not. */
+void hcs_ledger_impose(struct hcs_ledger *ledger, unsigned slot, unsigned device, uint64_t bytes);
+
+/* The most that this process held of a card since it forgot it last: at least what it held at any
+ * moment after that call returned. */
+uint64_t hcs_ledger_highest_bytes(unsigned device);
+void hcs_ledger_forget_highest(const struct hcs_ledger *ledger, unsigned slot, unsigned device);
 
 /* Empty the slots of dead processes; return how many. */
 unsigned hcs_ledger_reclaim(struct hcs_ledger *ledger, unsigned slot);

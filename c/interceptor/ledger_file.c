@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +32,10 @@ struct joiner {
     const struct hcs_config *config;
     uint64_t self, pid_namespace, now_ns;
 };
+
+static uint64_t opened_name;
+
+uint64_t hcs_ledger_name(void) { return opened_name; }
 
 /* Only what needs no thought in a file name; pod uids and container names need no more. */
 static void keep_simple(char *text) {
@@ -81,6 +86,10 @@ static int open_new(const char *path, char *name, size_t name_bytes, bool *has_n
 static bool write_ledger(int fd, const struct joiner *joiner) {
     size_t used_bytes = offsetof(struct hcs_ledger, devices) +
                         joiner->config->device_count * sizeof(struct hcs_ledger_device);
+    struct rlimit limit; /* to go beyond it would be SIGXFSZ */
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur < sizeof(struct hcs_ledger)) {
+        return false;
+    }
     if (fchmod(fd, 0600) != 0 || ftruncate(fd, sizeof(struct hcs_ledger)) != 0 ||
         posix_fallocate(fd, 0, (off_t)used_bytes) != 0) {
         return false;
@@ -151,12 +160,20 @@ static int join(struct hcs_ledger *ledger, int fd, const char *path, const struc
     return slot;
 }
 
+/* When it was made, and where it lies: two of one making that lie in two files differ. */
+static uint64_t name_of(const struct hcs_ledger *ledger, int fd) {
+    struct stat stat = {.st_ino = 0};
+    fstat(fd, &stat);
+    return ledger->epoch_ns ^ (stat.st_ino * UINT64_C(0x9e3779b97f4a7c15) + stat.st_dev);
+}
+
 static int map_and_join(int fd, const char *path, const struct joiner *joiner,
                         struct hcs_ledger **joined) {
     struct hcs_ledger *ledger = map_ledger(fd, joiner);
     int slot = ledger != NULL ? join(ledger, fd, path, joiner) : IMPOSSIBLE;
     if (slot >= 0) {
         *joined = ledger;
+        opened_name = name_of(ledger, fd);
     } else if (ledger != NULL) {
         unmap(ledger);
     }

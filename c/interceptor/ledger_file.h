@@ -4,6 +4,9 @@
  * that has no room. Both are private to a container, or survive its restart (an emptyDir): then the
  * pid namespace in the name makes the restarted container begin a new ledger. Mode 0600.
  * Never touched: a file that is not ours, a symbolic link, one that holds anything but a ledger.
+ * A copy holds one, and is a second quota: so what the agent is told it is called says also in
+ * which file it lies. Who opened it asks the kernel; nothing that can be copied says so. Renamed or
+ * linked it stays the same file, seen from any mount: tmpfs, overlayfs and disks alike.
  *
  * The ledger is its first user's: who may write it decides what the others may have. A process of
  * another user finds it and is left without; a second one elsewhere would be a second quota. Such
@@ -23,5 +26,8 @@
  * NULL: not possible, and a debug line says why. Keeps errno. */
 struct hcs_ledger *hcs_ledger_open(const struct hcs_config *config, uint64_t now_ns,
                                    unsigned *slot);
+
+/* What the ledger that was opened last is called: by all who use that file, and nobody else. */
+uint64_t hcs_ledger_name(void);
 
 #endif

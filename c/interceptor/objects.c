@@ -114,9 +114,14 @@ static void *find(const struct object *object, const char *name) {
 void *hcs_objects_in_libc(const char *name) {
     for (const struct link_map *map = _r_debug.r_map; map != NULL; map = map->l_next) {
         struct object object = {0};
-        if (is_same(file_of(map->l_name), "libc.so.6") &&
-            read_object(map->l_addr, map->l_ld, &object) && object.hash != NULL) {
-            return find(&object, name);
+        const char *file = file_of(map->l_name);
+        bool is_libc = is_same(file, "libc.so.6") || is_same(file, "libdl.so.2"); /* before 2.34 */
+        void *function = NULL;
+        if (is_libc && read_object(map->l_addr, map->l_ld, &object) && object.hash != NULL) {
+            function = find(&object, name);
+        }
+        if (function != NULL) {
+            return function;
         }
     }
     return NULL;

@@ -12,7 +12,7 @@
 
 enum { POOL_RESERVED_CURRENT = 5, GRAPHS_RESERVED_CURRENT = 2 }; /* attributes, everybody's */
 
-#define POOLS_MAX 256 /* beyond it a pool's blocks are charged by themselves */
+#define POOLS_MAX 65536 /* beyond it nothing is allocated from a pool */
 
 struct hcs_pool {
     struct hcs_pool_place place; /* `kind` NULL: free; `key` 0: the pool ended, blocks live on */
@@ -31,10 +31,13 @@ bool hcs_pools_charged;
 /* What the parent has stays the parent's. */
 static void after_fork_in_child(void) {
     memset(&lock, 0, sizeof lock);
-    memset(pools, 0, sizeof pools);
+    memset(pools, 0, pools_used * sizeof *pools);
     memset(&owners, 0, sizeof owners);
     pools_used = 0;
     hcs_pools_charged = false;
+}
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
 /* With the lock held, as all that follow. NULL: there are too many. */
@@ -78,13 +81,6 @@ static void trim_one(const struct hcs_pool_place *place) {
         ((int (*)(int))function)((int)place->key - 1);
     } else if (function != NULL) {
         ((int (*)(void *, size_t))function)((void *)(uintptr_t)place->key, 0);
-    }
-}
-
-static HCS_SELDOM void watch_forks(void) {
-    static bool watched;
-    if (!watched) {
-        watched = pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
     }
 }
 
@@ -161,11 +157,13 @@ struct hcs_pool_room hcs_pool_reserve(const struct hcs_pool_place *place, uint64
     }
     uint64_t growth_bytes = in_steps(bytes, place->kind->growth_bytes);
     hcs_lock(&lock);
-    watch_forks();
     trim(place->card, growth_bytes);
-    struct hcs_pool_room room = {hcs_reserve(place->card, growth_bytes), find(place)};
-    if (room.charge <= HCS_REFUSED || room.pool == NULL) {
-        room.pool = NULL;
+    struct hcs_pool_room room = {hcs_reserve(place->card, growth_bytes), NULL};
+    if (room.charge > HCS_REFUSED && (room.pool = find(place)) == NULL) {
+        hcs_give_back(room.charge);
+        room.charge = HCS_REFUSED;
+    }
+    if (room.pool == NULL) {
         hcs_unlock(&lock);
     }
     return room;
@@ -178,9 +176,11 @@ void hcs_pool_settle(const struct hcs_pool_room *room, uint64_t address) {
         return;
     }
     uint64_t owner = (uint64_t)(pool - pools) + 1;
-    pool->charged_bytes += hcs_block_bytes(room->charge);
-    look_at(pool);
-    if (address != 0) {
+    if (address == 0) { /* nor did it grow; to ask it would be the last answer of HIP */
+        hcs_give_back(room->charge);
+    } else {
+        pool->charged_bytes += hcs_block_bytes(room->charge);
+        look_at(pool);
         pool->blocks++;
         if (hcs_table_put(&owners, address, &owner) == HCS_TABLE_REPLACED) {
             pools[owner - 1].blocks--; /* the end of the block before escaped us */
@@ -273,7 +273,6 @@ bool hcs_pool_commit(const struct hcs_pool_place *place, uint64_t bytes) {
         return true;
     }
     hcs_lock(&lock);
-    watch_forks();
     trim(place->card, bytes);
     hcs_charge more = hcs_reserve(place->card, bytes);
     struct hcs_pool *pool = more > HCS_REFUSED ? find(place) : NULL;

@@ -10,6 +10,12 @@
  * What lies idle in our pools is no reason for a refusal: if there is no room, they are trimmed
  * first. (So does a card that is full: quota and card refuse alike.)
  *
+ * Nothing is handed out without such a reservation, also where a pool has room left. Whether a
+ * block fits is the driver's to say, and none promises it: it depends on where the holes are, on
+ * the streams that freed them and on how far these are known to be, and all that we can ask for are
+ * two sums. Nor can a pool be kept from growing: a card's own has no limit, and that of one that
+ * was made (maxSize) is for ever. To let it try, and trim it if it grew, is too much for a moment.
+ *
  * Graphs take memory at a launch, into a pool of their own on each card, which they share as long
  * as they do not run at the same time. Whether they will is not known, so an executable graph is
  * *committed* with all that it may ever take, from its first launch to its end, whether the runtime

@@ -14,6 +14,9 @@
 #include "config.h"
 #include "connection.h"
 #include "debug.h"
+#include "ledger_file.h"
+#include "old_libc.h"
+#include "overhead.h"
 #include "process.h"
 
 #define TICK_MS 100          /* the bound on how often a process speaks */
@@ -23,6 +26,7 @@
 #define LASTING_TICKS 100    /* a connection that lived so long is forgiven its end */
 #define LOOKS_MAX 60         /* for the neighbour that ended: after 1, 2, 4 … 100, 100 … ms */
 #define STACK_BYTES (256 * 1024)
+#define STACK_BYTES_LARGE (8 * 1024 * 1024) /* if that is too small */
 #define EXIT_WAIT_NS 100000000 /* for a send in progress, before the exit goes on without us */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of the connection and `lost` */
@@ -32,6 +36,7 @@ static uint32_t opened; /* connections */
 static bool started;
 static bool changed;
 static bool ceased;
+static uint32_t unlimited; /* a bit for each card */
 
 struct hcs_report_launches hcs_report_launches;
 __thread unsigned hcs_report_launches_now;
@@ -55,6 +60,12 @@ void hcs_report_changed(void) {
 
 void hcs_report_cease(void) { __atomic_store_n(&ceased, true, __ATOMIC_RELEASE); }
 
+void hcs_report_unlimited(unsigned device) {
+    if ((__atomic_fetch_or(&unlimited, 1u << device, __ATOMIC_RELAXED) >> device & 1) == 0) {
+        hcs_report_changed();
+    }
+}
+
 static struct hcs_wire_header header(enum hcs_wire_type type, uint32_t size) {
     return (struct hcs_wire_header){HCS_WIRE_MAGIC, HCS_WIRE_VERSION, (uint16_t)type, size, lost};
 }
@@ -63,8 +74,9 @@ static struct hcs_wire_header header(enum hcs_wire_type type, uint32_t size) {
 static enum hcs_sent say(bool is_new, const struct hcs_ledger *ledger) {
     const struct hcs_config *config = hcs_config();
     struct hcs_wire_hello hello = {.pid = getpid(), .device_count = config->device_count};
-    struct hcs_wire_usage usage = {.reserved = 0};
+    struct hcs_wire_usage usage = {.unlimited = __atomic_load_n(&unlimited, __ATOMIC_RELAXED)};
     hcs_ledger_read(ledger, &usage, hello.quota_bytes);
+    usage.epoch_ns = hcs_ledger_name();
     if (is_new) {
         hello.header = header(HCS_WIRE_HELLO, sizeof hello);
         hello.epoch_ns = usage.epoch_ns;
@@ -98,18 +110,34 @@ static bool speak(const struct hcs_ledger *ledger) {
     return sent == HCS_SENT;
 }
 
+/* What the agent may say. */
+union agent_message {
+    struct hcs_wire_header header;
+    struct hcs_wire_driver driver;
+};
+
+static bool is_a(const union agent_message *message, int bytes, enum hcs_wire_type type,
+                 size_t size) {
+    const struct hcs_wire_header *header = &message->header;
+    return (size_t)bytes == size && header->magic == HCS_WIRE_MAGIC &&
+           header->version == HCS_WIRE_VERSION && header->type == type && header->size == size;
+}
+
 /* Read what the agent says; true: it asks for a reclaim. */
-static bool listen_to_agent(void) {
-    struct hcs_wire_header message;
+static bool listen_to_agent(struct hcs_ledger *ledger, unsigned slot) {
+    union agent_message message;
     bool reclaim = false;
     int bytes;
     while (connection.fd >= 0 &&
            (bytes = hcs_connection_receive(&connection, &message, sizeof message)) != 0) {
         if (bytes < 0) {
             hcs_connection_close(&connection);
-        } else if (bytes == sizeof message && message.magic == HCS_WIRE_MAGIC &&
-                   message.version == HCS_WIRE_VERSION && message.type == HCS_WIRE_RECLAIM) {
+        } else if (is_a(&message, bytes, HCS_WIRE_RECLAIM, sizeof message.header)) {
             reclaim = true;
+        } else if (is_a(&message, bytes, HCS_WIRE_DRIVER, sizeof message.driver) &&
+                   message.driver.epoch_ns == hcs_ledger_name() &&
+                   hcs_overhead_heed(ledger, slot, &message.driver)) {
+            hcs_report_changed();
         }
     }
     return reclaim;
@@ -127,7 +155,7 @@ struct pace {
 
 /* Listen, and look for the dead if the agent asked for it. */
 static void attend(struct pace *pace, struct hcs_ledger *ledger, unsigned slot) {
-    if (listen_to_agent()) {
+    if (listen_to_agent(ledger, slot)) {
         pace->looks = LOOKS_MAX;
         pace->look_in_ms = 1;
     } else if (pace->looks > 0) {
@@ -230,15 +258,19 @@ void hcs_report_start(void) {
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, before;
-    if (started || !wanted() || pthread_attr_init(&attributes) != 0) {
+    if (pthread_create == NULL || started || !wanted() || pthread_attr_init(&attributes) != 0) {
         return;
     }
-    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     /* A thread inherits its mask: no signal meant for the application may end up in ours. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES);
     started = pthread_create(&thread, &attributes, report, NULL) == 0;
+    if (!started) { /* thread-local variables lie on the stack, too: of some programs very many */
+        pthread_attr_setstacksize(&attributes, STACK_BYTES_LARGE);
+        started = pthread_create(&thread, &attributes, report, NULL) == 0;
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     if (started) {
@@ -254,6 +286,7 @@ void hcs_report_forget(void) {
     started = false;
     changed = false;
     ceased = false;
+    unlimited = 0;
     lost = 0;
     __atomic_store_n(&hcs_report_launches.count, 0, __ATOMIC_RELAXED);
 }
@@ -270,7 +303,7 @@ __attribute__((destructor)) static void say_goodbye(void) {
     deadline.tv_nsec += EXIT_WAIT_NS;
     deadline.tv_sec += deadline.tv_nsec / 1000000000;
     deadline.tv_nsec %= 1000000000;
-    if (pthread_mutex_timedlock(&mutex, &deadline) == 0) {
+    if (pthread_mutex_timedlock == NULL || pthread_mutex_timedlock(&mutex, &deadline) == 0) {
         speak(ledger);
         pthread_mutex_unlock(&mutex);
     }

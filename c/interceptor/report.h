@@ -8,6 +8,9 @@
  * flag, or count. A timer signal or sending from the hooks would need no thread, but the first is
  * visible to the application, and the second leaves the last change unsaid until the next call.
  *
+ * The agent also says what the driver has of this process on its cards: overhead.h makes of it what
+ * the process's contexts are charged with.
+ *
  * Everything is non-blocking. A message that finds the socket full is counted (the count is in the
  * next header) and said again. Without an agent it tries to connect once a second; an agent that
  * hangs up is left alone for a second, then two, then four, then eight, until a connection lasts
@@ -54,6 +57,9 @@ static inline void hcs_report_launched(bool accepted) {
 /* This process is not held to its quota: hang up, and do not greet the agent again. The driver's
  * list of who is on the card tells it of us. */
 void hcs_report_cease(void);
+
+/* This process is not held to its share of a card's time. It is to its quota: say both. */
+void hcs_report_unlimited(unsigned device);
 
 /* In a forked child: the thread, the connection and the launches are the parent's. */
 void hcs_report_forget(void);

@@ -10,7 +10,10 @@
 
 #include "account.h"
 #include "config.h"
+#include "debug.h"
 #include "lock.h"
+#include "old_libc.h"
+#include "report.h"
 #include "seldom.h"
 
 #define SLICE_NS 20000000u
@@ -30,6 +33,7 @@ struct hcs_share_work {
     uint64_t counted_ns; /* in the account up to here */
     uint64_t used_ns;    /* the last launch */
     unsigned launching;  /* threads between begin and launched */
+    bool is_ended;       /* since it became busy, `end` was recorded */
 };
 
 /* What a process launched on a card since it was last seen idle. */
@@ -61,7 +65,7 @@ static void prepare(void) {
 
 bool hcs_share_limits(void) {
     int saved_errno = errno;
-    pthread_once(&once, prepare);
+    hcs_once(&once, prepare);
     errno = saved_errno;
     return limits;
 }
@@ -194,6 +198,20 @@ static bool take_over(struct hcs_share_work *work, const struct hcs_share_place 
     return true;
 }
 
+static bool can_measure(const struct hcs_share_runtime *runtime) {
+    return hcs_real(runtime->create) != NULL && hcs_real(runtime->record) != NULL &&
+           hcs_real(runtime->query) != NULL && hcs_real(runtime->elapsed) != NULL;
+}
+
+/* Time that nobody measures holds up nobody: let nobody think otherwise. */
+static HCS_SELDOM void let_through(int card) {
+    static bool said;
+    if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED)) {
+        hcs_debug("no_compute_share", "the runtime lacks a function that measures its work");
+    }
+    hcs_report_unlimited((unsigned)card);
+}
+
 /* The stream's entry, or the one that was used longest ago, made its own; NULL: there is none. */
 static struct hcs_share_work *work_of(struct hcs_ledger *ledger,
                                       const struct hcs_share_place *place, uint64_t now_ns) {
@@ -285,6 +303,7 @@ static struct hcs_share_work *begin(struct hcs_ledger *ledger,
             return NULL;
         }
         work->began_ns = work->counted_ns = now_ns;
+        work->is_ended = false;
     }
     slice->began_ns = slice->launches == 0 ? now_ns : slice->began_ns;
     slice->launches_max = slice->launches_max > 0 ? slice->launches_max : 1;
@@ -298,7 +317,12 @@ struct hcs_share_work *hcs_share_begin(const struct hcs_share_place *place) {
     int saved_errno = errno;
     struct hcs_share_work *work = NULL;
     struct hcs_ledger *ledger = hcs_account_ledger_of(place->card);
-    if (ledger != NULL && hcs_config()->share_percent[place->card] < 100) {
+    bool limited = ledger != NULL && hcs_config()->share_percent[place->card] < 100;
+    if (place->card < 0) {
+        hcs_found_no_card();
+    } else if (limited && !can_measure(place->runtime)) {
+        let_through(place->card);
+    } else if (limited) {
         int mode = exchange_mode(place->runtime, CAPTURE_RELAXED);
         if (!captured(place)) {
             hcs_lock(&lock);
@@ -311,15 +335,19 @@ struct hcs_share_work *hcs_share_begin(const struct hcs_share_place *place) {
     return work;
 }
 
-void hcs_share_launched(struct hcs_share_work *work) {
+void hcs_share_launched(struct hcs_share_work *work, bool accepted) {
     if (work == NULL) {
         return;
     }
     int saved_errno = errno;
     hcs_lock(&lock);
     if (work->launching > 0) { /* else its context ended meanwhile */
-        record(work, work->end);
         work->launching--;
+        if (accepted) {
+            work->is_ended = record(work, work->end) || work->is_ended;
+        } else if (work->launching == 0 && !work->is_ended) {
+            work->began_ns = 0; /* it never became busy */
+        }
     }
     hcs_unlock(&lock);
     errno = saved_errno;

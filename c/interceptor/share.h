@@ -22,7 +22,8 @@
  * We never wait in the runtime, only ask: not for longer than a second (then two, then four …) for
  * kernels that do not end, which may be waiting for the very one to be launched; not inside of a
  * capture, and in the mode that does not disturb those of others. Whatever the runtime refuses, the
- * launch goes through.
+ * launch goes through. So it does where the runtime lacks a function that measures: the agent is
+ * told that the card's share is not kept, and goes on hearing of the memory, which is.
  */
 #ifndef HCS_SHARE_H
 #define HCS_SHARE_H
@@ -44,7 +45,7 @@ struct hcs_share_runtime {
     unsigned flags;               /* of an event that knows its time */
     int not_ready;
     void *own_stream; /* the handle that means the calling thread's; NULL: there is none */
-    /* Instead of query and capturing, where these have other shapes. */
+    /* Called instead of query and capturing, where these have other shapes. */
     bool (*happened)(void *event);
     bool (*captured)(void *stream);
 };
@@ -71,8 +72,9 @@ struct hcs_share_work;
 /* Wait until the share allows a launch; NULL: it has none. Keeps errno. */
 struct hcs_share_work *hcs_share_begin(const struct hcs_share_place *place);
 
-/* It was launched, or refused. */
-void hcs_share_launched(struct hcs_share_work *work);
+/* It was launched, or refused: then the runtime is asked nothing, for it may keep the last answer
+ * for the program, as HIP does. */
+void hcs_share_launched(struct hcs_share_work *work, bool accepted);
 
 /* A context ends, and all its events. */
 void hcs_share_ended(unsigned context);

@@ -77,7 +77,11 @@ void *hcs_resolve(struct hcs_symbol *symbol) {
             loaded = true;
         }
     }
-    if (loaded && function == NULL) {
+    if (!loaded && symbol->hook != NULL) {
+        /* A version that we do not know: what was called goes there, and what the hook itself would
+         * call is missed. */
+        function = real_dlsym()(RTLD_NEXT, symbol->name);
+    } else if (function == NULL) {
         hcs_missed();
     }
     __atomic_store_n(&symbol->real, function, __ATOMIC_RELEASE);
@@ -107,21 +111,32 @@ void *hcs_hook_of(const struct hcs_library *library, void *function) {
     return function;
 }
 
-/* The hook for what this lookup finds, or NULL. `version` NULL: of any. */
-static void *hook_for(void *handle, const char *name, const char *version) {
+static const char nothing; /* its address: there is nothing of that name */
+#define NOTHING ((void *)&nothing)
+
+/* What stands behind us, where only we have something of that name: no runtime has it, or none that
+ * we know. A program that looks whether it is there is not to find our hook. */
+static HCS_SELDOM void *behind_us(const char *name, const char *version) {
+    void *function = version != NULL ? real_dlvsym()(RTLD_NEXT, name, version)
+                                     : real_dlsym()(RTLD_NEXT, name);
+    return function != NULL ? function : NOTHING; /* so it was no jump: the caller is us */
+}
+
+/* What this lookup is answered with, or NOTHING; NULL: what it finds. `version` NULL: of any. */
+static void *answer_for(void *handle, const char *name, const char *version) {
     for (struct hcs_symbol *const *known = __start_hcs_symbols; known < __stop_hcs_symbols;
          known++) {
         struct hcs_symbol *symbol = *known;
         if (symbol->hook != NULL && strcmp(symbol->name, name) == 0) {
             void *real = hcs_real(symbol);
-            if (real == NULL) {
-                return NULL;
-            }
             /* RTLD_NEXT means "behind the caller": only the real lookup, tail-called, knows who
              * that is; behind anybody but ourselves stands the vendor's function. */
             void *there = handle == RTLD_NEXT ? real
                           : version != NULL   ? real_dlvsym()(handle, name, version)
                                               : real_dlsym()(handle, name);
+            if (real == NULL) {
+                return there == symbol->hook ? behind_us(name, version) : NULL;
+            }
             return there == real || there == symbol->hook ? symbol->hook : NULL;
         }
     }
@@ -132,9 +147,10 @@ static void *hook_for(void *handle, const char *name, const char *version) {
 static bool candidate(const char *name) {
     return strncmp(name, "cu", 2) == 0 || strncmp(name, "nvml", 4) == 0 ||
            strncmp(name, "acl", 3) == 0 || strncmp(name, "rt", 2) == 0 ||
-           strncmp(name, "hip", 3) == 0 || strncmp(name, "cn", 2) == 0 ||
-           strncmp(name, "mu", 2) == 0 || strncmp(name, "dcmi", 4) == 0 ||
-           strncmp(name, "mtml", 4) == 0 || strncmp(name, "rsmi", 4) == 0;
+           strncmp(name, "hip", 3) == 0 || strncmp(name, "_Z24hip", 7) == 0 ||
+           strncmp(name, "cn", 2) == 0 || strncmp(name, "mu", 2) == 0 ||
+           strncmp(name, "dcmi", 4) == 0 || strncmp(name, "mtml", 4) == 0 ||
+           strncmp(name, "rsmi", 4) == 0;
 }
 
 /* What a library that was bound past us (RTLD_DEEPBIND) should have found. */
@@ -189,13 +205,19 @@ void *dlsym(void *restrict handle, const char *restrict name) {
     if (__builtin_expect(__atomic_load_n(&bound_past_us, __ATOMIC_RELAXED), 0)) {
         bind_to_us();
     }
-    void *hook = candidate(name) ? hook_for(handle, name, NULL) : NULL;
-    return hook != NULL ? hook : real_dlsym()(handle, name);
+    void *answer = candidate(name) ? answer_for(handle, name, NULL) : NULL;
+    if (answer != NULL) {
+        return answer != NOTHING ? answer : NULL;
+    }
+    return real_dlsym()(handle, name);
 }
 
 void *dlvsym(void *restrict handle, const char *restrict name, const char *restrict version) {
-    void *hook = candidate(name) ? hook_for(handle, name, version) : NULL;
-    return hook != NULL ? hook : real_dlvsym()(handle, name, version);
+    void *answer = candidate(name) ? answer_for(handle, name, version) : NULL;
+    if (answer != NULL) {
+        return answer != NOTHING ? answer : NULL;
+    }
+    return real_dlvsym()(handle, name, version);
 }
 
 void *dlopen(const char *file, int mode) {

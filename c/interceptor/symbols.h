@@ -4,7 +4,7 @@
  * preloaded), by dlsym and dlvsym (we export those too), and by the runtime's own lookup, such as
  * cuGetProcAddress (hooked in hooks_cuda_lookup.c). A lookup is answered with our hook only where
  * it would have found the very function that the hook calls: another library's function of the
- * same name is left alone.
+ * same name is left alone, and what only we have is not there.
  *
  * A library that is opened with RTLD_DEEPBIND is bound to the runtime below it, before us. It stays
  * as it is, only what it got of the functions that we hook is exchanged behind its back, after its
@@ -39,7 +39,9 @@ struct hcs_symbol {
 /* Look for the vendor's function. */
 void *hcs_resolve(struct hcs_symbol *symbol);
 
-/* The vendor's function, NULL when its library is not loaded or has no such symbol. Keeps errno. */
+/* The vendor's function, NULL when its library is not loaded or has no such symbol. A library whose
+ * name we do not know is of a version that we do not know: functions that we hook are found in it,
+ * if the program is linked with it, others are not. Keeps errno. */
 static inline void *hcs_real(struct hcs_symbol *symbol) {
     void *function = __atomic_load_n(&symbol->real, __ATOMIC_ACQUIRE);
     return __builtin_expect(function != NULL, 1) ? function : hcs_resolve(symbol);

@@ -11,7 +11,7 @@
 #define ALIGNMENT_BYTES 32 /* aclrtMalloc adds this much and rounds up to a multiple of it */
 #define MODULE 33          /* what libascendcl.so calls itself */
 
-enum { HUGE_PAGES = 1 }; /* to the driver */
+enum { NORMAL_PAGES = 0, HUGE_PAGES = 1, GIANT_PAGES = 2 }; /* to the driver */
 
 typedef int aclError;
 typedef int aclrtMemMallocPolicy;
@@ -36,6 +36,8 @@ aclError aclrtFreePhysical(void *handle);
 aclError aclrtReserveMemAddress(void **address, size_t bytes, size_t alignment, void *wanted,
                                 uint64_t flags);
 aclError aclrtMapMem(void *address, size_t bytes, size_t offset, void *handle, uint64_t flags);
+aclError aclrtMemMapNoAccess(void *address, size_t bytes, size_t offset, void *handle,
+                             uint64_t flags);
 aclError aclrtUnmapMem(void *address);
 aclError aclrtGetMemInfo(aclrtMemAttr attribute, size_t *free_bytes, size_t *total_bytes);
 aclError aclrtCreateStream(void **stream);
@@ -59,6 +61,16 @@ aclError aclrtLaunchKernelWithHostArgs(void *function, uint32_t blocks, void *st
                                        size_t place_count);
 aclError aclrtLaunchKernelWithArgsArray(void *function, uint32_t blocks, void *stream,
                                         void *settings, void **arguments);
+struct threads { /* dim3 */
+    uint32_t x, y, z;
+};
+aclError aclrtLaunchSIMTKernelWithArgsArray(void *function, struct threads grid,
+                                            struct threads block, size_t shared_bytes,
+                                            void *stream, void *settings, void **arguments);
+aclError aclrtLaunchSIMTKernelWithHostArgs(void *function, struct threads grid,
+                                           struct threads block, size_t shared_bytes,
+                                           void *stream, void *settings, void *arguments,
+                                           size_t bytes, void *places, size_t place_count);
 aclError aclmdlRICaptureBegin(void *stream, int mode);
 aclError aclmdlRICaptureEnd(void *stream, void **model);
 aclError aclmdlRIExecuteAsync(void *model, void *stream);
@@ -106,9 +118,11 @@ static aclError allocate(void **pointer, size_t bytes, size_t more, int policy) 
     if (bytes == 0) {
         return ACL_ERROR_RT_PARAM_INVALID;
     }
-    bool huge = bytes > SIZE_MAX - 2 * ALIGNMENT_BYTES;
-    return huge ? ACL_ERROR_RT_MEMORY_ALLOCATION
-                : rtMalloc(pointer, aligned(bytes + more), (uint32_t)policy, MODULE);
+    uint32_t type = hcs_sim_ascend_type(policy);
+    bool giant = type >= RT_MEMORY_POLICY_HUGE1G_PAGE_ONLY; /* too dear to be padded */
+    bool beyond = bytes > SIZE_MAX - 2 * ALIGNMENT_BYTES;
+    return beyond ? ACL_ERROR_RT_MEMORY_ALLOCATION
+                  : rtMalloc(pointer, aligned(giant ? bytes : bytes + more), type, MODULE);
 }
 
 HCS_EXPORT aclError aclrtMalloc(void **pointer, size_t bytes, aclrtMemMallocPolicy policy) {
@@ -128,6 +142,24 @@ HCS_EXPORT aclError aclrtFree(void *pointer) { return rtFree(pointer); }
 
 HCS_EXPORT aclError aclrtFreeWithDevSync(void *pointer) { return rtFree(pointer); }
 
+/* By aclrtMemAttr. */
+static uint32_t page_type_of(int attribute) {
+    switch (attribute) {
+    case ACL_HBM_MEM_NORMAL:
+    case ACL_HBM_MEM_P2P_NORMAL:
+    case ACL_MEM_NORMAL:
+    case ACL_MEM_P2P_NORMAL:
+        return NORMAL_PAGES;
+    case ACL_HBM_MEM_HUGE1G:
+    case ACL_HBM_MEM_P2P_HUGE1G:
+    case ACL_MEM_HUGE1G:
+    case ACL_MEM_P2P_HUGE1G:
+        return GIANT_PAGES;
+    default:
+        return HUGE_PAGES;
+    }
+}
+
 HCS_EXPORT aclError aclrtMallocPhysical(void **handle, size_t bytes,
                                         const struct physical_properties *properties,
                                         uint64_t flags) {
@@ -137,7 +169,7 @@ HCS_EXPORT aclError aclrtMallocPhysical(void **handle, size_t bytes,
     struct driver_properties below = {.side = (uint32_t)properties->location_type,
                                       .device = properties->location_id,
                                       .module = MODULE,
-                                      .page_type = HUGE_PAGES,
+                                      .page_type = page_type_of(properties->attribute),
                                       .reserve = properties->reserve};
     return rtMallocPhysical(handle, bytes, &below, flags);
 }
@@ -152,6 +184,11 @@ HCS_EXPORT aclError aclrtReserveMemAddress(void **address, size_t bytes, size_t 
 HCS_EXPORT aclError aclrtMapMem(void *address, size_t bytes, size_t offset, void *handle,
                                 uint64_t flags) {
     return rtMapMem(address, bytes, offset, handle, flags);
+}
+
+HCS_EXPORT aclError aclrtMemMapNoAccess(void *address, size_t bytes, size_t offset, void *handle,
+                                        uint64_t flags) {
+    return rtMemMapNoAccess(address, bytes, offset, handle, flags);
 }
 
 HCS_EXPORT aclError aclrtUnmapMem(void *address) { return rtUnmapMem(address); }
@@ -206,6 +243,25 @@ HCS_EXPORT aclError aclrtLaunchKernelWithHostArgs(void *function, uint32_t block
 HCS_EXPORT aclError aclrtLaunchKernelWithArgsArray(void *function, uint32_t blocks, void *stream,
                                                    void *settings, void **arguments) {
     return rtLaunchKernelWithArgsArray(function, blocks, stream, settings, arguments);
+}
+
+/* (What a block has of threads and memory changes nothing here.) */
+HCS_EXPORT aclError aclrtLaunchSIMTKernelWithArgsArray(void *function, struct threads grid,
+                                                       struct threads block, size_t shared_bytes,
+                                                       void *stream, void *settings,
+                                                       void **arguments) {
+    (void)block, (void)shared_bytes;
+    return rtLaunchKernelWithArgsArray(function, grid.x * grid.y * grid.z, stream, settings,
+                                       arguments);
+}
+HCS_EXPORT aclError aclrtLaunchSIMTKernelWithHostArgs(void *function, struct threads grid,
+                                                      struct threads block, size_t shared_bytes,
+                                                      void *stream, void *settings,
+                                                      void *arguments, size_t bytes, void *places,
+                                                      size_t place_count) {
+    (void)block, (void)shared_bytes;
+    return rtsLaunchKernelWithHostArgs(function, grid.x * grid.y * grid.z, stream, settings,
+                                       arguments, (uint32_t)bytes, places, (uint32_t)place_count);
 }
 
 HCS_EXPORT aclError aclmdlRICaptureBegin(void *stream, int mode) {

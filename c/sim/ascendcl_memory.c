@@ -35,6 +35,10 @@ aclError aclrtMemPoolGetAttr(void *pool, int attribute, void *value);
 aclError aclrtMemPoolTrimTo(void *pool, size_t keep_bytes);
 aclError aclrtMemPoolMallocAsync(void **pointer, size_t bytes, void *pool, void *stream);
 aclError aclrtMemPoolFreeAsync(void *pointer, void *stream);
+aclError aclrtIpcMemImportByKey(void **pointer, const char *key, uint64_t flags);
+aclError aclrtMemImportFromShareableHandle(uint64_t exported, int32_t device, void **handle);
+aclError aclrtMemImportFromShareableHandleV2(void *exported, int type, uint64_t flags,
+                                             void **handle);
 
 /* (With a configuration nothing is added to the size.) */
 HCS_EXPORT aclError aclrtMallocWithCfg(void **pointer, size_t bytes, int policy,
@@ -89,4 +93,21 @@ HCS_EXPORT aclError aclrtMemPoolMallocAsync(void **pointer, size_t bytes, void *
 
 HCS_EXPORT aclError aclrtMemPoolFreeAsync(void *pointer, void *stream) {
     return rtMemPoolFreeAsync(pointer, stream);
+}
+
+HCS_EXPORT aclError aclrtIpcMemImportByKey(void **pointer, const char *key, uint64_t flags) {
+    (void)flags;
+    return rtIpcOpenMemory(pointer, key);
+}
+
+HCS_EXPORT aclError aclrtMemImportFromShareableHandle(uint64_t exported, int32_t device,
+                                                      void **handle) {
+    return rtMemImportFromShareableHandle(exported, device, handle);
+}
+
+HCS_EXPORT aclError aclrtMemImportFromShareableHandleV2(void *exported, int type, uint64_t flags,
+                                                        void **handle) {
+    (void)type;
+    (void)flags;
+    return rtMemImportFromShareableHandle((uint64_t)(uintptr_t)exported, 0, handle);
 }

@@ -81,7 +81,7 @@ static uint64_t add_block(struct block made) {
 
 uint64_t hcs_sim_block_allocate(const struct hcs_sim_device *device, uint64_t bytes,
                                 const void *context) {
-    bool taken = hcs_sim_memory_take(device, bytes);
+    bool taken = hcs_sim_context_begin(device, context) && hcs_sim_memory_take(device, bytes);
     return taken ? add_block((struct block){0, bytes, device, context, NULL}) : 0;
 }
 
@@ -161,4 +161,5 @@ void hcs_sim_blocks_free_context(const void *context) {
         }
     } while (search.found != NULL);
     pthread_mutex_unlock(&mutex);
+    hcs_sim_context_end(context);
 }

@@ -12,7 +12,8 @@
 
 #include "card_memory.h"
 
-/* Take memory and give it an address; 0: the card has not that much left. `context` tags it. */
+/* Take memory and give it an address; 0: the card has not that much left. `context` tags it, and
+ * begins with it at the latest. */
 uint64_t hcs_sim_block_allocate(const struct hcs_sim_device *device, uint64_t bytes,
                                 const void *context);
 
@@ -28,7 +29,7 @@ bool hcs_sim_block_free(uint64_t address);
 /* Make several blocks one, at the address of the first; false: one of them is no block. */
 bool hcs_sim_blocks_merge(uint64_t *merged, unsigned count, const uint64_t *addresses);
 
-/* Free every block of a context that ends. */
+/* Free every block of a context that ends, and what it took itself. */
 void hcs_sim_blocks_free_context(const void *context);
 
 #endif

@@ -128,6 +128,47 @@ void hcs_sim_memory_give(const struct hcs_sim_device *device, uint64_t bytes) {
     }
 }
 
+static pthread_mutex_t contexts_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct { /* those that took something; a snapshot's cards stay where they are */
+    const void *context; /* NULL: free */
+    const struct hcs_sim_device *device;
+} contexts[HCS_SIM_CONTEXTS_MAX];
+
+/* With the mutex held. */
+static int find_context(const void *context) {
+    int place = HCS_SIM_CONTEXTS_MAX - 1;
+    while (place >= 0 && contexts[place].context != context) {
+        place--;
+    }
+    return place;
+}
+
+bool hcs_sim_context_begin(const struct hcs_sim_device *device, const void *context) {
+    if (device->context_bytes == 0) {
+        return true;
+    }
+    pthread_mutex_lock(&contexts_mutex);
+    bool there = find_context(context) >= 0;
+    int place = there ? -1 : find_context(NULL);
+    if (place >= 0 && hcs_sim_memory_take(device, device->context_bytes)) {
+        contexts[place].context = context;
+        contexts[place].device = device;
+        there = true;
+    }
+    pthread_mutex_unlock(&contexts_mutex);
+    return there;
+}
+
+void hcs_sim_context_end(const void *context) {
+    pthread_mutex_lock(&contexts_mutex);
+    int place = context != NULL ? find_context(context) : -1;
+    if (place >= 0) {
+        hcs_sim_memory_give(contexts[place].device, contexts[place].device->context_bytes);
+        contexts[place].context = NULL;
+    }
+    pthread_mutex_unlock(&contexts_mutex);
+}
+
 uint64_t hcs_sim_memory_free(const struct hcs_sim_device *device) {
     uint64_t size = capacity(device);
     if (!enter()) {

@@ -18,6 +18,7 @@
 
 #define HCS_SIM_MEMORY_MAGIC 0x34304d454d534348ull /* "HCSMEM04" */
 #define HCS_SIM_PROCESSES_MAX 256 /* at the limit a process gets no memory */
+#define HCS_SIM_CONTEXTS_MAX 64   /* of a process, where they take something */
 
 struct hcs_sim_process_memory {
     uint64_t process; /* process.h's word; 0: free */
@@ -36,6 +37,11 @@ struct hcs_sim_card_memory { /* the file; read by tests/support/interceptor.py *
 /* Take memory of a card, by the device's number over the node; false: it is not there. */
 bool hcs_sim_memory_take(const struct hcs_sim_device *device, uint64_t bytes);
 void hcs_sim_memory_give(const struct hcs_sim_device *device, uint64_t bytes);
+
+/* A context begins on a card and takes what contexts take of it, unless it began before; false:
+ * that is not there. `context` is what the runtime knows it by. And it ends, if it ever began. */
+bool hcs_sim_context_begin(const struct hcs_sim_device *device, const void *context);
+void hcs_sim_context_end(const void *context);
 
 /* What is free on the card for anybody. */
 uint64_t hcs_sim_memory_free(const struct hcs_sim_device *device);

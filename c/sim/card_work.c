@@ -115,6 +115,14 @@ int hcs_sim_stream_destroy(void *handle) {
     return stream != NULL ? HCS_SIM_DONE : HCS_SIM_INVALID_HANDLE;
 }
 
+bool hcs_sim_stream_owner(void *handle, const void **owner) {
+    pthread_mutex_lock(&mutex);
+    struct stream *stream = handle > HCS_SIM_STREAM_PER_THREAD ? stream_of(NULL, handle) : NULL;
+    *owner = stream != NULL ? stream->owner : NULL;
+    pthread_mutex_unlock(&mutex);
+    return stream != NULL;
+}
+
 int hcs_sim_event_destroy(void *handle) {
     pthread_mutex_lock(&mutex);
     struct event *event = event_of(handle);

@@ -40,6 +40,8 @@ enum {
 
 int hcs_sim_stream_create(const void *owner, void **stream);
 int hcs_sim_stream_destroy(void *stream);
+/* A stream that was made; false: it is none. */
+bool hcs_sim_stream_owner(void *stream, const void **owner);
 int hcs_sim_stream_query(const struct hcs_sim_device *card, void *stream);
 int hcs_sim_stream_wait(const struct hcs_sim_device *card, void *stream);
 

@@ -7,6 +7,7 @@
 
 #include "blocks.h"
 #include "card_work.h"
+#include "pools.h"
 #include "runtime_cards.h"
 
 struct CNctx_st {
@@ -52,6 +53,10 @@ HCS_EXPORT CNresult cnDeviceTotalMem(uint64_t *bytes, CNdev device) {
 
 HCS_EXPORT CNresult cnSharedContextAcquire(CNcontext *context, CNdev device) {
     CNresult result = check_device(device);
+    const struct hcs_sim_device *card = hcs_sim_card((int)device);
+    if (result == CN_SUCCESS && !hcs_sim_context_begin(card, card)) {
+        result = CN_MEMORY_ERROR_OUT_OF_MEMORY;
+    }
     if (result == CN_SUCCESS) {
         *context = &contexts[device];
     }
@@ -62,6 +67,7 @@ HCS_EXPORT CNresult cnSharedContextReset(CNdev device) {
     CNresult result = check_device(device);
     if (result == CN_SUCCESS) {
         hcs_sim_blocks_free_context(hcs_sim_card((int)device));
+        hcs_sim_pools_reset(hcs_sim_card((int)device));
         hcs_sim_work_end(hcs_sim_card((int)device));
     }
     return result;
@@ -70,6 +76,22 @@ HCS_EXPORT CNresult cnSharedContextReset(CNdev device) {
 HCS_EXPORT CNresult cnCtxSetCurrent(CNcontext context) {
     hcs_sim_card_choose(context != NULL ? context->device : -1);
     return initialised ? CN_SUCCESS : CN_ERROR_NOT_INITIALIZED;
+}
+
+HCS_EXPORT CNresult cnCtxGetCurrent(CNcontext *context) {
+    int number = hcs_sim_card_number();
+    *context = number >= 0 ? &contexts[number] : NULL;
+    return initialised ? CN_SUCCESS : CN_ERROR_NOT_INITIALIZED;
+}
+
+/* One of those that are always there is the current context's. */
+HCS_EXPORT CNresult cnQueueGetContext(CNqueue queue, CNcontext *context) {
+    const void *owner = hcs_sim_card_chosen();
+    if (queue > CN_QUEUE_TYPE_LEGACY && !hcs_sim_stream_owner(queue, &owner)) {
+        return CN_QUEUE_ERROR_INVALID;
+    }
+    *context = owner != NULL ? &contexts[hcs_sim_card_number_of(owner)] : NULL;
+    return owner != NULL ? CN_SUCCESS : CN_ERROR_NOT_INITIALIZED;
 }
 
 HCS_EXPORT CNresult cnCtxGetDevice(CNdev *device) {

@@ -54,9 +54,16 @@ HCS_EXPORT CNresult cnMemAllocFromPoolAsync(CNaddr *address, uint64_t bytes, voi
 }
 
 HCS_EXPORT CNresult cnMemAllocAsync(CNaddr *address, uint64_t bytes, CNqueue queue) {
+    CNcontext context, own;
     CNdev device;
     void *pool;
-    CNresult result = cnCtxGetDevice(&device);
+    CNresult result = cnQueueGetContext(queue, &context);
+    if (result == CN_SUCCESS) {
+        cnCtxGetCurrent(&own);
+        cnCtxSetCurrent(context);
+        result = cnCtxGetDevice(&device);
+        cnCtxSetCurrent(own);
+    }
     result = result == CN_SUCCESS ? cnDeviceGetMemPool(&pool, device) : result;
     return result == CN_SUCCESS ? cnMemAllocFromPoolAsync(address, bytes, pool, queue) : result;
 }
@@ -83,7 +90,7 @@ HCS_EXPORT CNresult cnMemCreate(uint64_t *handle, size_t bytes,
     if (card == NULL) {
         return CN_ERROR_INVALID_VALUE;
     }
-    *handle = hcs_sim_handle_create(card, bytes);
+    *handle = hcs_sim_handle_create(card, bytes, NULL);
     return *handle != 0 ? CN_SUCCESS : CN_MEMORY_ERROR_OUT_OF_MEMORY;
 }
 

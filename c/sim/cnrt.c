@@ -28,6 +28,7 @@ cnrtRet_t cnrtDeviceGetMemPool(void **pool, int ordinal);
 cnrtRet_t cnrtMemPoolGetAttribute(void *pool, int attribute, void *value);
 cnrtRet_t cnrtMemPoolTrimTo(void *pool, size_t bytes);
 cnrtRet_t cnrtFree(void *pointer);
+cnrtRet_t cnrtMapMemHandle(void **pointer, void *handle, int flag);
 cnrtRet_t cnrtMemFreeAsync(void *pointer, void *queue);
 cnrtRet_t cnrtMemGetInfo(size_t *free_bytes, size_t *total_bytes);
 cnrtRet_t cnrtSyncDevice(void);
@@ -146,6 +147,13 @@ HCS_EXPORT cnrtRet_t cnrtFree(void *pointer) {
 HCS_EXPORT cnrtRet_t cnrtMemFreeAsync(void *pointer, void *queue) {
     (void)queue;
     return cnrtFree(pointer);
+}
+
+HCS_EXPORT cnrtRet_t cnrtMapMemHandle(void **pointer, void *handle, int flag) {
+    CNaddr address;
+    CNresult result = cnIpcOpenMemHandle(&address, handle, (unsigned)flag);
+    *pointer = (void *)(uintptr_t)address;
+    return result;
 }
 
 HCS_EXPORT cnrtRet_t cnrtMemGetInfo(size_t *free_bytes, size_t *total_bytes) {

@@ -17,6 +17,8 @@
 #include "card_work.h"
 #include "visible.h"
 
+#define CONTEXTS_PUSHED_MAX 16
+
 struct CUctx_st {
     CUdevice device;
     unsigned users; /* of a primary context, which ends with the last one */
@@ -27,6 +29,8 @@ static pid_t owner;                    /* the process that initialised; 0: nobod
 static struct hcs_sim_visible visible; /* fixed at cuInit, as the real one's */
 static struct CUctx_st primary[HCS_SIM_DEVICES_MAX];
 static __thread CUcontext current;
+static __thread CUcontext pushed[CONTEXTS_PUSHED_MAX]; /* below the current one */
+static __thread unsigned pushed_count;
 
 static void load(void) {
     /* The snapshot is never released: `visible` points into it as long as the process lives. */
@@ -146,6 +150,10 @@ HCS_EXPORT CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device) {
 
 HCS_EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
     CUresult result = context == NULL ? CUDA_ERROR_INVALID_VALUE : check_device(device);
+    if (result == CUDA_SUCCESS &&
+        !hcs_sim_context_begin(visible.devices[device], &primary[device])) {
+        result = CUDA_ERROR_OUT_OF_MEMORY;
+    }
     if (result == CUDA_SUCCESS) {
         __atomic_fetch_add(&primary[device].users, 1, __ATOMIC_RELAXED);
         *context = &primary[device];
@@ -175,6 +183,14 @@ HCS_EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
     return last ? cuDevicePrimaryCtxReset_v2(device) : CUDA_SUCCESS;
 }
 
+HCS_EXPORT CUresult cuDevicePrimaryCtxReset(CUdevice device) {
+    return cuDevicePrimaryCtxReset_v2(device);
+}
+
+HCS_EXPORT CUresult cuDevicePrimaryCtxRelease(CUdevice device) {
+    return cuDevicePrimaryCtxRelease_v2(device);
+}
+
 HCS_EXPORT CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *active) {
     CUresult result = check_device(device);
     if (result == CUDA_SUCCESS) {
@@ -191,12 +207,29 @@ HCS_EXPORT CUresult cuCtxCreate_v2(CUcontext *context, unsigned flags, CUdevice 
         return result;
     }
     CUcontext made = malloc(sizeof *made);
-    if (made == NULL) {
+    if (made == NULL || !hcs_sim_context_begin(visible.devices[device], made)) {
+        free(made);
         return CUDA_ERROR_OUT_OF_MEMORY;
     }
     made->device = device;
     *context = current = made;
     return CUDA_SUCCESS;
+}
+
+HCS_EXPORT CUresult cuCtxCreate(CUcontext *context, unsigned flags, CUdevice device) {
+    return cuCtxCreate_v2(context, flags, device);
+}
+
+HCS_EXPORT CUresult cuCtxCreate_v3(CUcontext *context, void *affinities, int count,
+                                   unsigned flags, CUdevice device) {
+    (void)affinities, (void)count;
+    return cuCtxCreate_v2(context, flags, device);
+}
+
+HCS_EXPORT CUresult cuCtxCreate_v4(CUcontext *context, void *parameters, unsigned flags,
+                                   CUdevice device) {
+    (void)parameters;
+    return cuCtxCreate_v2(context, flags, device);
 }
 
 HCS_EXPORT CUresult cuCtxDestroy_v2(CUcontext context) {
@@ -219,6 +252,27 @@ HCS_EXPORT CUresult cuCtxSetCurrent(CUcontext context) {
     return CUDA_SUCCESS;
 }
 
+HCS_EXPORT CUresult cuCtxPushCurrent_v2(CUcontext context) {
+    if (context == NULL || pushed_count == CONTEXTS_PUSHED_MAX) {
+        return CUDA_ERROR_INVALID_VALUE;
+    }
+    CUcontext below = current;
+    CUresult result = cuCtxSetCurrent(context);
+    if (result == CUDA_SUCCESS) {
+        pushed[pushed_count++] = below;
+    }
+    return result;
+}
+
+HCS_EXPORT CUresult cuCtxPopCurrent_v2(CUcontext *context) {
+    CUresult result = check_current();
+    if (result == CUDA_SUCCESS) {
+        *context = current;
+        current = pushed_count > 0 ? pushed[--pushed_count] : NULL;
+    }
+    return result;
+}
+
 HCS_EXPORT CUresult cuCtxGetCurrent(CUcontext *context) {
     if (owner == 0 || owner != getpid()) {
         return CUDA_ERROR_NOT_INITIALIZED;
@@ -239,6 +293,15 @@ HCS_EXPORT CUresult cuCtxGetDevice(CUdevice *device) {
 }
 
 CUcontext hcs_cuda_current(void) { return current; }
+
+CUdevice hcs_cuda_device_of(CUcontext context) { return context->device; }
+
+const struct hcs_sim_device *hcs_cuda_card_at(int location_type, int location_id) {
+    enum { DEVICE = 1, PART_OF_DEVICE = 6 }; /* CUmemLocationType; the latter's id is two bytes */
+    int device = location_type == PART_OF_DEVICE ? location_id & 0xff : location_id;
+    bool on_a_card = location_type == DEVICE || location_type == PART_OF_DEVICE;
+    return on_a_card ? hcs_cuda_card(device) : NULL;
+}
 
 CUresult hcs_cuda_check_current(void) { return check_current(); }
 
@@ -271,135 +334,4 @@ HCS_EXPORT CUresult cuGetErrorName(CUresult error, const char **name) {
     }
     *name = NULL;
     return CUDA_ERROR_INVALID_VALUE;
-}
-
-enum { PER_THREAD_STREAM = 2 }; /* the flag that asks for the _ptsz form */
-
-/* By name without suffix, the CUDA version from which that form of it exists, and the flag that it
- * needs: newest first. */
-static const struct {
-    const char *name;
-    int since;
-    uint64_t flags;
-    void *function;
-} entries[] = {
-    {"cuInit", 2000, 0, cuInit},
-    {"cuDriverGetVersion", 2020, 0, cuDriverGetVersion},
-    {"cuDeviceGetCount", 2000, 0, cuDeviceGetCount},
-    {"cuDeviceGet", 2000, 0, cuDeviceGet},
-    {"cuDeviceGetName", 2000, 0, cuDeviceGetName},
-    {"cuDeviceGetUuid", 11040, 0, cuDeviceGetUuid_v2},
-    {"cuDeviceGetUuid", 9020, 0, cuDeviceGetUuid},
-    {"cuDeviceTotalMem", 3020, 0, cuDeviceTotalMem_v2},
-    {"cuDevicePrimaryCtxRetain", 7000, 0, cuDevicePrimaryCtxRetain},
-    {"cuDevicePrimaryCtxRelease", 11000, 0, cuDevicePrimaryCtxRelease_v2},
-    {"cuDevicePrimaryCtxReset", 11000, 0, cuDevicePrimaryCtxReset_v2},
-    {"cuDevicePrimaryCtxGetState", 7000, 0, cuDevicePrimaryCtxGetState},
-    {"cuCtxCreate", 3020, 0, cuCtxCreate_v2},
-    {"cuCtxDestroy", 4000, 0, cuCtxDestroy_v2},
-    {"cuCtxSetCurrent", 4000, 0, cuCtxSetCurrent},
-    {"cuCtxGetCurrent", 4000, 0, cuCtxGetCurrent},
-    {"cuCtxGetDevice", 2000, 0, cuCtxGetDevice},
-    {"cuCtxSynchronize", 2000, 0, cuCtxSynchronize},
-    {"cuMemAlloc", 3020, 0, cuMemAlloc_v2},
-    {"cuMemAllocManaged", 6000, 0, cuMemAllocManaged},
-    {"cuMemAllocPitch", 3020, 0, cuMemAllocPitch_v2},
-    {"cuMemFree", 3020, 0, cuMemFree_v2},
-    {"cuMemAllocAsync", 11020, PER_THREAD_STREAM, cuMemAllocAsync_ptsz},
-    {"cuMemAllocAsync", 11020, 0, cuMemAllocAsync},
-    {"cuMemFreeAsync", 11020, PER_THREAD_STREAM, cuMemFreeAsync_ptsz},
-    {"cuMemFreeAsync", 11020, 0, cuMemFreeAsync},
-    {"cuDeviceGetDefaultMemPool", 11020, 0, cuDeviceGetDefaultMemPool},
-    {"cuDeviceGetMemPool", 11020, 0, cuDeviceGetMemPool},
-    {"cuDeviceSetMemPool", 11020, 0, cuDeviceSetMemPool},
-    {"cuMemPoolCreate", 11020, 0, cuMemPoolCreate},
-    {"cuMemPoolDestroy", 11020, 0, cuMemPoolDestroy},
-    {"cuMemPoolGetAttribute", 11020, 0, cuMemPoolGetAttribute},
-    {"cuMemPoolSetAttribute", 11020, 0, cuMemPoolSetAttribute},
-    {"cuMemPoolTrimTo", 11020, 0, cuMemPoolTrimTo},
-    {"cuMemAllocFromPoolAsync", 11020, PER_THREAD_STREAM, cuMemAllocFromPoolAsync_ptsz},
-    {"cuMemAllocFromPoolAsync", 11020, 0, cuMemAllocFromPoolAsync},
-    {"cuArrayCreate", 3020, 0, cuArrayCreate_v2},
-    {"cuArray3DCreate", 3020, 0, cuArray3DCreate_v2},
-    {"cuArrayDestroy", 2000, 0, cuArrayDestroy},
-    {"cuMipmappedArrayCreate", 5000, 0, cuMipmappedArrayCreate},
-    {"cuMipmappedArrayDestroy", 5000, 0, cuMipmappedArrayDestroy},
-    {"cuMemAddressReserve", 10020, 0, cuMemAddressReserve},
-    {"cuMemCreate", 10020, 0, cuMemCreate},
-    {"cuMemMap", 10020, 0, cuMemMap},
-    {"cuMemUnmap", 10020, 0, cuMemUnmap},
-    {"cuMemRetainAllocationHandle", 11000, 0, cuMemRetainAllocationHandle},
-    {"cuMemRelease", 10020, 0, cuMemRelease},
-    {"cuMemGetInfo", 3020, 0, cuMemGetInfo_v2},
-    {"cuStreamCreate", 2000, 0, cuStreamCreate},
-    {"cuStreamDestroy", 4000, 0, cuStreamDestroy_v2},
-    {"cuStreamQuery", 2000, 0, cuStreamQuery},
-    {"cuStreamSynchronize", 7000, PER_THREAD_STREAM, cuStreamSynchronize_ptsz},
-    {"cuStreamSynchronize", 2000, 0, cuStreamSynchronize},
-    {"cuEventCreate", 2000, 0, cuEventCreate},
-    {"cuEventDestroy", 4000, 0, cuEventDestroy_v2},
-    {"cuEventRecord", 2000, 0, cuEventRecord},
-    {"cuEventQuery", 2000, 0, cuEventQuery},
-    {"cuEventSynchronize", 2000, 0, cuEventSynchronize},
-    {"cuEventElapsedTime", 2000, 0, cuEventElapsedTime},
-    {"cuLaunchKernel", 7000, PER_THREAD_STREAM, cuLaunchKernel_ptsz},
-    {"cuLaunchKernel", 4000, 0, cuLaunchKernel},
-    {"cuLaunchKernelEx", 11060, PER_THREAD_STREAM, cuLaunchKernelEx_ptsz},
-    {"cuLaunchKernelEx", 11060, 0, cuLaunchKernelEx},
-    {"cuLaunchCooperativeKernel", 9000, PER_THREAD_STREAM, cuLaunchCooperativeKernel_ptsz},
-    {"cuLaunchCooperativeKernel", 9000, 0, cuLaunchCooperativeKernel},
-    {"cuStreamBeginCapture", 10010, 0, cuStreamBeginCapture_v2},
-    {"cuStreamEndCapture", 10000, 0, cuStreamEndCapture},
-    {"cuStreamIsCapturing", 10000, 0, cuStreamIsCapturing},
-    {"cuThreadExchangeStreamCaptureMode", 10010, 0, cuThreadExchangeStreamCaptureMode},
-    {"cuGraphCreate", 10000, 0, cuGraphCreate},
-    {"cuGraphAddMemAllocNode", 11040, 0, cuGraphAddMemAllocNode},
-    {"cuGraphAddMemFreeNode", 11040, 0, cuGraphAddMemFreeNode},
-    {"cuGraphGetNodes", 10000, 0, cuGraphGetNodes},
-    {"cuGraphNodeGetType", 10000, 0, cuGraphNodeGetType},
-    {"cuGraphMemAllocNodeGetParams", 11040, 0, cuGraphMemAllocNodeGetParams},
-    {"cuDeviceGetGraphMemAttribute", 11040, 0, cuDeviceGetGraphMemAttribute},
-    {"cuDeviceGraphMemTrim", 11040, 0, cuDeviceGraphMemTrim},
-    {"cuGraphExecDestroy", 10000, 0, cuGraphExecDestroy},
-    {"cuGraphUpload", 11010, PER_THREAD_STREAM, cuGraphUpload_ptsz},
-    {"cuGraphUpload", 11010, 0, cuGraphUpload},
-    {"cuGraphInstantiate", 12000, 0, cuGraphInstantiateWithFlags},
-    {"cuGraphInstantiate", 11000, 0, cuGraphInstantiate_v2},
-    {"cuGraphInstantiate", 10000, 0, cuGraphInstantiate},
-    {"cuGraphInstantiateWithParams", 12000, PER_THREAD_STREAM,
-     cuGraphInstantiateWithParams_ptsz},
-    {"cuGraphInstantiateWithParams", 12000, 0, cuGraphInstantiateWithParams},
-    {"cuGraphInstantiateWithFlags", 11040, 0, cuGraphInstantiateWithFlags},
-    {"cuGraphLaunch", 10000, PER_THREAD_STREAM, cuGraphLaunch_ptsz},
-    {"cuGraphLaunch", 10000, 0, cuGraphLaunch},
-    {"cuGetErrorName", 6000, 0, cuGetErrorName},
-    {"cuGetProcAddress", 12000, 0, cuGetProcAddress_v2},
-    {"cuGetProcAddress", 11030, 0, cuGetProcAddress},
-};
-
-HCS_EXPORT CUresult cuGetProcAddress_v2(const char *symbol, void **function, int version,
-                                        uint64_t flags, int *status) {
-    if (symbol == NULL || function == NULL) {
-        return CUDA_ERROR_INVALID_VALUE;
-    }
-    *function = NULL;
-    int found = PROC_ADDRESS_NOT_FOUND;
-    for (size_t i = 0; i < sizeof entries / sizeof *entries && *function == NULL; i++) {
-        if (strcmp(entries[i].name, symbol) == 0 &&
-            (flags & entries[i].flags) == entries[i].flags) {
-            bool enough = version >= entries[i].since;
-            *function = enough ? entries[i].function : NULL;
-            found = enough ? PROC_ADDRESS_SUCCESS : PROC_ADDRESS_OLD_VERSION;
-        }
-    }
-    if (status != NULL) {
-        *status = found;
-        return CUDA_SUCCESS;
-    }
-    return *function != NULL ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
-}
-
-HCS_EXPORT CUresult cuGetProcAddress(const char *symbol, void **function, int version,
-                                     uint64_t flags) {
-    return cuGetProcAddress_v2(symbol, function, version, flags, NULL);
 }

@@ -1,5 +1,6 @@
 /* The memory of the simulated libcuda.so.1, in all the forms that the real one has. */
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "blocks.h"
@@ -9,8 +10,6 @@
 
 #define GRANULARITY_BYTES 512 /* cuMemAlloc hands out multiples of this */
 #define PITCH_BYTES 512
-
-enum { LOCATION_DEVICE = 1 };
 
 static CUresult allocate(CUdeviceptr *pointer, size_t bytes, const void *context) {
     if (pointer == NULL || bytes == 0) {
@@ -120,13 +119,13 @@ HCS_EXPORT CUresult cuMemAddressReserve(CUdeviceptr *pointer, size_t bytes, size
 HCS_EXPORT CUresult cuMemCreate(CUmemGenericAllocationHandle *handle, size_t bytes,
                                 const CUmemAllocationProp *properties, uint64_t flags) {
     bool sane = handle != NULL && properties != NULL && flags == 0 && bytes > 0 &&
-                bytes % HCS_SIM_HANDLE_GRANULARITY_BYTES == 0 &&
-                properties->location.type == LOCATION_DEVICE;
-    const struct hcs_sim_device *card = sane ? hcs_cuda_card(properties->location.id) : NULL;
+                bytes % HCS_SIM_HANDLE_GRANULARITY_BYTES == 0;
+    const struct hcs_sim_device *card =
+        sane ? hcs_cuda_card_at(properties->location.type, properties->location.id) : NULL;
     if (card == NULL) {
         return CUDA_ERROR_INVALID_VALUE;
     }
-    *handle = hcs_sim_handle_create(card, bytes);
+    *handle = hcs_sim_handle_create(card, bytes, NULL);
     return *handle != 0 ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -149,6 +148,21 @@ HCS_EXPORT CUresult cuMemRelease(CUmemGenericAllocationHandle handle) {
 }
 
 /* Host memory stays host memory. */
+HCS_EXPORT CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned flags) {
+    (void)flags;
+    CUresult result = hcs_cuda_check_current();
+    if (result != CUDA_SUCCESS || pointer == NULL || bytes == 0) {
+        return result != CUDA_SUCCESS ? result : CUDA_ERROR_INVALID_VALUE;
+    }
+    *pointer = malloc(bytes);
+    return *pointer != NULL ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+HCS_EXPORT CUresult cuMemFreeHost(void *pointer) {
+    free(pointer);
+    return done(pointer != NULL);
+}
+
 HCS_EXPORT CUresult cuMemHostRegister_v2(void *pointer, size_t bytes, unsigned flags) {
     (void)flags;
     return done(pointer != NULL && bytes > 0);
@@ -169,6 +183,31 @@ HCS_EXPORT CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *pointer, CUipcMemHandle h
     (void)flags;
     *pointer = hcs_sim_addresses_reserve(HCS_SIM_HANDLE_GRANULARITY_BYTES);
     return hcs_cuda_check_current();
+}
+
+HCS_EXPORT CUresult cuIpcOpenMemHandle(CUdeviceptr *pointer, CUipcMemHandle handle,
+                                       unsigned flags) {
+    return cuIpcOpenMemHandle_v2(pointer, handle, flags);
+}
+
+/* What is imported is the exporter's: nothing of a card is taken for it. */
+HCS_EXPORT CUresult cuMemImportFromShareableHandle(uint64_t *handle, void *exported, int type) {
+    (void)type;
+    *handle = (uint64_t)(uintptr_t)exported;
+    return hcs_cuda_check_current();
+}
+
+HCS_EXPORT CUresult cuMemPoolImportFromShareableHandle(void **pool, void *exported, int type,
+                                                       uint64_t flags) {
+    (void)type;
+    *pool = exported;
+    return flags == 0 ? hcs_cuda_check_current() : CUDA_ERROR_INVALID_VALUE;
+}
+
+HCS_EXPORT CUresult cuImportExternalMemory(void **memory, const void *descriptor) {
+    static char imported;
+    *memory = &imported;
+    return descriptor != NULL ? hcs_cuda_check_current() : CUDA_ERROR_INVALID_VALUE;
 }
 
 HCS_EXPORT CUresult cuIpcCloseMemHandle(CUdeviceptr pointer) { return done(pointer != 0); }

@@ -11,7 +11,7 @@
 #define GRANULARITY_BYTES 512
 #define STEP_BYTES (32u << 20) /* what the real driver's pools are seen to grow by */
 
-enum { LOCATION_DEVICE = 1 };
+enum { LOCATION_NONE = 0, LOCATION_DEVICE = 1, ALLOCATION_MANAGED = 2 };
 
 static struct hcs_sim_pool *chosen[HCS_SIM_DEVICES_MAX]; /* by cuDeviceSetMemPool */
 
@@ -43,8 +43,13 @@ HCS_EXPORT CUresult cuDeviceSetMemPool(CUdevice device, void *pool) {
 }
 
 HCS_EXPORT CUresult cuMemPoolCreate(void **pool, const CUmemPoolProps *properties) {
-    bool on_a_card = properties != NULL && properties->location.type == LOCATION_DEVICE;
-    const struct hcs_sim_device *card = on_a_card ? hcs_cuda_card(properties->location.id) : NULL;
+    const struct hcs_sim_device *card =
+        properties != NULL ? hcs_cuda_card_at(properties->location.type, properties->location.id)
+                           : NULL;
+    if (properties != NULL && properties->allocType == ALLOCATION_MANAGED &&
+        properties->location.type == LOCATION_NONE) {
+        card = hcs_cuda_current_card(); /* which uses it */
+    }
     *pool = card != NULL ? hcs_sim_pool_create(card, STEP_BYTES) : NULL;
     return done(*pool != NULL);
 }
@@ -69,13 +74,22 @@ static bool is_captured(void *stream) {
     return status != 0;
 }
 
+/* The card of the stream's context, which need not be the current one. */
+static CUresult device_of_stream(void *stream, CUdevice *device) {
+    CUcontext context;
+    CUresult result = cuStreamGetCtx(stream, &context);
+    *device = result == CUDA_SUCCESS ? hcs_cuda_device_of(context) : -1;
+    return result;
+}
+
 static CUresult capture(CUdeviceptr *pointer, size_t bytes, void *stream) {
-    struct hcs_sim_allocation_node node = {.bytes = bytes};
-    CUdevice device = 0;
-    cuCtxGetDevice(&device);
-    node.location_type = LOCATION_DEVICE;
-    node.location_id = device;
-    bool added = hcs_sim_node_allocation(stream, hcs_cuda_current_card(), &node, NULL);
+    struct hcs_sim_allocation_node node = {.bytes = bytes, .location_type = LOCATION_DEVICE};
+    CUresult result = device_of_stream(stream, &node.location_id);
+    if (result != CUDA_SUCCESS) {
+        return result;
+    }
+    const struct hcs_sim_device *card = hcs_cuda_card(node.location_id);
+    bool added = hcs_sim_node_allocation(stream, card, &node, NULL);
     *pointer = node.address;
     return added ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
@@ -107,7 +121,7 @@ HCS_EXPORT CUresult cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *pointer, size_t by
 HCS_EXPORT CUresult cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, void *stream) {
     CUdevice device;
     void *pool;
-    CUresult result = cuCtxGetDevice(&device);
+    CUresult result = device_of_stream(stream, &device);
     result = result == CUDA_SUCCESS ? cuDeviceGetMemPool(&pool, device) : result;
     return result == CUDA_SUCCESS ? cuMemAllocFromPoolAsync(pointer, bytes, pool, stream) : result;
 }
@@ -135,8 +149,8 @@ HCS_EXPORT CUresult cuGraphAddMemAllocNode(void **node, void *graph, const void 
                                            size_t count,
                                            struct hcs_sim_allocation_node *parameters) {
     (void)behind, (void)count;
-    bool on_a_card = parameters->location_type == LOCATION_DEVICE;
-    const struct hcs_sim_device *card = on_a_card ? hcs_cuda_card(parameters->location_id) : NULL;
+    const struct hcs_sim_device *card =
+        hcs_cuda_card_at(parameters->location_type, parameters->location_id);
     return done(card != NULL && parameters->bytes > 0 &&
                 hcs_sim_node_allocation(graph, card, parameters, node));
 }

@@ -22,6 +22,13 @@ HCS_EXPORT CUresult cuStreamCreate(void **stream, unsigned flags) {
 }
 HCS_EXPORT CUresult cuStreamDestroy_v2(void *stream) { return hcs_sim_stream_destroy(stream); }
 HCS_EXPORT CUresult cuStreamQuery(void *stream) { ON_CARD(hcs_sim_stream_query(card(), stream)); }
+/* One of those that are always there is the current context's. */
+HCS_EXPORT CUresult cuStreamGetCtx(void *stream, CUcontext *context) {
+    const void *owner;
+    *context = hcs_sim_stream_owner(stream, &owner) ? (CUcontext)(uintptr_t)owner
+                                                    : hcs_cuda_current();
+    return *context != NULL ? CUDA_SUCCESS : hcs_cuda_check_current();
+}
 HCS_EXPORT CUresult cuStreamSynchronize(void *stream) {
     ON_CARD(hcs_sim_stream_wait(card(), stream));
 }
@@ -29,6 +36,13 @@ HCS_EXPORT CUresult cuStreamSynchronize_ptsz(void *stream) {
     return cuStreamSynchronize(own(stream));
 }
 HCS_EXPORT CUresult cuCtxSynchronize(void) { ON_CARD((hcs_sim_card_wait(card()), CUDA_SUCCESS)); }
+HCS_EXPORT CUresult cuCtxSynchronize_v2(CUcontext context) {
+    if (context == NULL) {
+        return cuCtxSynchronize();
+    }
+    hcs_sim_card_wait(hcs_cuda_card(hcs_cuda_device_of(context)));
+    return CUDA_SUCCESS;
+}
 
 HCS_EXPORT CUresult cuEventCreate(void **event, unsigned flags) {
     (void)flags;
@@ -96,6 +110,32 @@ HCS_EXPORT CUresult cuLaunchCooperativeKernel_ptsz(void *function, unsigned grid
                                                    void *stream, void **parameters) {
     return cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z,
                           shared_bytes, own(stream), parameters, NULL);
+}
+
+HCS_EXPORT CUresult cuLaunchGridAsync(void *function, int width, int height, void *stream) {
+    (void)function;
+    ON_CARD(hcs_sim_kernel_launch(card(), stream, product((unsigned)width, (unsigned)height, 1)));
+}
+HCS_EXPORT CUresult cuLaunchGrid(void *function, int width, int height) {
+    return cuLaunchGridAsync(function, width, height, NULL);
+}
+HCS_EXPORT CUresult cuLaunch(void *function) { return cuLaunchGrid(function, 1, 1); }
+
+HCS_EXPORT CUresult cuLaunchCooperativeKernelMultiDevice(const CUDA_LAUNCH_PARAMS *launches,
+                                                         unsigned count, unsigned flags) {
+    (void)flags;
+    CUresult result = count > 0 && launches != NULL ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    for (unsigned i = 0; i < count && result == CUDA_SUCCESS; i++) {
+        const CUDA_LAUNCH_PARAMS *one = &launches[i];
+        CUcontext context;
+        result = cuStreamGetCtx(one->hStream, &context);
+        if (result == CUDA_SUCCESS) {
+            result = hcs_sim_kernel_launch(hcs_cuda_card(hcs_cuda_device_of(context)),
+                                           one->hStream,
+                                           product(one->gridDimX, one->gridDimY, one->gridDimZ));
+        }
+    }
+    return result;
 }
 
 HCS_EXPORT CUresult cuStreamBeginCapture_v2(void *stream, int mode) {

@@ -104,14 +104,38 @@ int hcs_dcmi_enter_any(int card_id, int device_id, const struct hcs_sim_scenario
     }
 }
 
+static bool is_950(const struct hcs_sim_device *device) {
+    return !strncmp(device->model, "950", 3);
+}
+
 int hcs_dcmi_enter(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
                    const struct hcs_sim_device **device) {
     int result = hcs_dcmi_enter_any(card_id, device_id, scenario, device);
-    if (result != DCMI_OK || (*device)->present)
+    bool of_950 = result == DCMI_OK && is_950(*device);
+    if (result != DCMI_OK || ((*device)->present && !of_950))
         return result;
     hcs_sim_scenario_release(*scenario);
     *scenario = NULL;
-    return DCMI_ERR_CODE_DEVICE_NOT_EXIST;
+    return of_950 ? DCMI_ERR_CODE_NOT_SUPPORT : DCMI_ERR_CODE_DEVICE_NOT_EXIST;
+}
+
+int hcs_dcmi_enter_950(int dev_id, const struct hcs_sim_scenario **scenario,
+                       const struct hcs_sim_device **device) {
+    int result = acquire(scenario);
+    if (result != DCMI_OK)
+        return result;
+    *device = dev_id >= 0 ? hcs_sim_device_at(*scenario, HCS_SIM_HUAWEI, (unsigned)dev_id) : NULL;
+    if (!*device)
+        result = DCMI_ERR_CODE_INVALID_DEVICE_ID;
+    else if (!is_950(*device))
+        result = DCMI_ERR_CODE_NOT_SUPPORT;
+    else if (!(*device)->present)
+        result = DCMI_ERR_CODE_DEVICE_NOT_EXIST;
+    if (result == DCMI_OK)
+        return result;
+    hcs_sim_scenario_release(*scenario);
+    *scenario = NULL;
+    return result;
 }
 
 /* --- Enumeration ----------------------------------------------------------------------------- */

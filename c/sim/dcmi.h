@@ -97,6 +97,12 @@ struct dcmi_hbm_info {
 _Static_assert(sizeof(struct dcmi_hbm_info) == 32, "dcmi_hbm_info");
 _Static_assert(offsetof(struct dcmi_hbm_info, memory_usage) == 16, "dcmi_hbm_info.memory_usage");
 
+struct dcmi_memory_info {
+    uint64_t memory_size; /* MB */
+    unsigned freq, utiliza;
+};
+_Static_assert(sizeof(struct dcmi_memory_info) == 16, "dcmi_memory_info");
+
 struct dcmi_get_memory_info_stru {
     uint64_t memory_size, memory_available; /* MB */
     unsigned freq;
@@ -159,13 +165,23 @@ struct dcmi_event {
 _Static_assert(sizeof(struct dcmi_event) == 360, "dcmi_event");
 
 /* Acquire a snapshot and a chip, once it does not hang. On any other result
- * than DCMI_OK `*scenario` is NULL; on DCMI_OK the caller releases it. A lost card is none. */
+ * than DCMI_OK `*scenario` is NULL; on DCMI_OK the caller releases it. A lost card is none, and
+ * neither is a chip of the 950, which has functions of its own. */
 int hcs_dcmi_enter(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
                    const struct hcs_sim_device **device);
 
 /* The same, but a lost card is entered too: `(*device)->present` is false. */
 int hcs_dcmi_enter_any(int card_id, int device_id, const struct hcs_sim_scenario **scenario,
                        const struct hcs_sim_device **device);
+
+/* The same for a chip of the 950, by its own number; all others have none. */
+int hcs_dcmi_enter_950(int dev_id, const struct hcs_sim_scenario **scenario,
+                       const struct hcs_sim_device **device);
+
+/* What both kinds of functions say of a chip. */
+void hcs_dcmi_put_hbm(const struct hcs_sim_device *device, struct dcmi_hbm_info *out);
+bool hcs_dcmi_put_die(const struct hcs_sim_device *device, struct dcmi_die_id *out);
+void hcs_dcmi_put_label(const struct hcs_sim_device *device, struct dcmi_elabel_info *out);
 
 /* Take note of the events that happened before dcmi_init: they are not handed out. */
 void hcs_dcmi_events_begin(const struct hcs_sim_scenario *scenario);

@@ -48,6 +48,13 @@ EXPORT int dcmi_get_device_chip_info_v2(int card_id, int device_id, struct dcmi_
     return result;
 }
 
+void hcs_dcmi_put_label(const struct hcs_sim_device *device, struct dcmi_elabel_info *out) {
+    memset(out, 0, sizeof *out);
+    put(out->manufacturer, sizeof out->manufacturer, "Huawei");
+    put(out->model, sizeof out->model, device->model);
+    put(out->serial_number, sizeof out->serial_number, device->serial);
+}
+
 EXPORT int dcmi_get_device_elabel_info(int card_id, int device_id, struct dcmi_elabel_info *out);
 EXPORT int dcmi_get_device_elabel_info(int card_id, int device_id, struct dcmi_elabel_info *out) {
     const struct hcs_sim_scenario *scenario;
@@ -55,20 +62,24 @@ EXPORT int dcmi_get_device_elabel_info(int card_id, int device_id, struct dcmi_e
     int result = hcs_dcmi_enter(card_id, device_id, &scenario, &device);
     if (result != DCMI_OK)
         return result;
-    if (out) {
-        memset(out, 0, sizeof *out);
-        put(out->manufacturer, sizeof out->manufacturer, "Huawei");
-        put(out->model, sizeof out->model, device->model);
-        put(out->serial_number, sizeof out->serial_number, device->serial);
-    } else {
+    if (out)
+        hcs_dcmi_put_label(device, out);
+    else
         result = DCMI_ERR_CODE_INVALID_PARAMETER;
-    }
     hcs_sim_scenario_release(scenario);
     return result;
 }
 
 /* The scenario's id is the die's as the vendor's tools write it, five words in hexadecimal; any
  * other text: a driver that cannot tell it. */
+bool hcs_dcmi_put_die(const struct hcs_sim_device *device, struct dcmi_die_id *out) {
+    unsigned *word = out->soc_die;
+    int end = 0;
+    return sscanf(device->id, "%8X-%8X-%8X-%8X-%8X%n", &word[0], &word[1], &word[2], &word[3],
+                  &word[4], &end) == DIE_WORDS &&
+           !device->id[end];
+}
+
 EXPORT int dcmi_get_device_die_v2(int card_id, int device_id, enum dcmi_die_type type,
                                   struct dcmi_die_id *out);
 EXPORT int dcmi_get_device_die_v2(int card_id, int device_id, enum dcmi_die_type type,
@@ -76,13 +87,10 @@ EXPORT int dcmi_get_device_die_v2(int card_id, int device_id, enum dcmi_die_type
     const struct hcs_sim_scenario *scenario;
     const struct hcs_sim_device *device;
     struct dcmi_die_id die;
-    unsigned *word = die.soc_die;
     int result = hcs_dcmi_enter(card_id, device_id, &scenario, &device);
     if (result != DCMI_OK)
         return result;
-    int end = 0;
-    bool told = sscanf(device->id, "%8X-%8X-%8X-%8X-%8X%n", &word[0], &word[1], &word[2], &word[3],
-                       &word[4], &end) == DIE_WORDS && !device->id[end];
+    bool told = hcs_dcmi_put_die(device, &die);
     hcs_sim_scenario_release(scenario);
     if (!out)
         return DCMI_ERR_CODE_INVALID_PARAMETER;

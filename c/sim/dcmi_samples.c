@@ -62,6 +62,14 @@ static bool has_ddr(const struct hcs_sim_device *device) {
     return !strncmp(device->model, "310", 3);
 }
 
+void hcs_dcmi_put_hbm(const struct hcs_sim_device *device, struct dcmi_hbm_info *out) {
+    *out = (struct dcmi_hbm_info){.memory_size = device->vram_bytes / BYTES_PER_MB,
+                                  .freq = device->memory_clock_mhz,
+                                  .memory_usage = device->memory_used_bytes / BYTES_PER_MB,
+                                  .temp = device->memory_temperature_c,
+                                  .bandwith_util_rate = device->memory_utilization_percent};
+}
+
 EXPORT int dcmi_get_device_hbm_info(int card_id, int device_id, struct dcmi_hbm_info *out);
 EXPORT int dcmi_get_device_hbm_info(int card_id, int device_id, struct dcmi_hbm_info *out) {
     const struct hcs_sim_scenario *scenario;
@@ -72,11 +80,7 @@ EXPORT int dcmi_get_device_hbm_info(int card_id, int device_id, struct dcmi_hbm_
     if (has_ddr(device))
         result = DCMI_ERR_CODE_NOT_SUPPORT;
     else if (out)
-        *out = (struct dcmi_hbm_info){.memory_size = device->vram_bytes / BYTES_PER_MB,
-                                      .freq = device->memory_clock_mhz,
-                                      .memory_usage = device->memory_used_bytes / BYTES_PER_MB,
-                                      .temp = device->memory_temperature_c,
-                                      .bandwith_util_rate = device->memory_utilization_percent};
+        hcs_dcmi_put_hbm(device, out);
     else
         result = DCMI_ERR_CODE_INVALID_PARAMETER;
     hcs_sim_scenario_release(scenario);
@@ -105,6 +109,29 @@ EXPORT int dcmi_get_device_memory_info_v3(int card_id, int device_id,
         result = DCMI_ERR_CODE_INVALID_PARAMETER;
     hcs_sim_scenario_release(scenario);
     return result;
+}
+
+/* The older forms of both. */
+EXPORT int dcmi_get_hbm_info(int card_id, int device_id, struct dcmi_hbm_info *out);
+EXPORT int dcmi_get_hbm_info(int card_id, int device_id, struct dcmi_hbm_info *out) {
+    return dcmi_get_device_hbm_info(card_id, device_id, out);
+}
+
+EXPORT int dcmi_get_device_memory_info_v2(int card_id, int device_id,
+                                          struct dcmi_memory_info *out);
+EXPORT int dcmi_get_device_memory_info_v2(int card_id, int device_id,
+                                          struct dcmi_memory_info *out) {
+    struct dcmi_get_memory_info_stru newer;
+    int result = out ? dcmi_get_device_memory_info_v3(card_id, device_id, &newer)
+                     : DCMI_ERR_CODE_INVALID_PARAMETER;
+    if (result == DCMI_OK)
+        *out = (struct dcmi_memory_info){newer.memory_size, newer.freq, newer.utiliza};
+    return result;
+}
+
+EXPORT int dcmi_get_memory_info(int card_id, int device_id, struct dcmi_memory_info *out);
+EXPORT int dcmi_get_memory_info(int card_id, int device_id, struct dcmi_memory_info *out) {
+    return dcmi_get_device_memory_info_v2(card_id, device_id, out);
 }
 
 EXPORT int dcmi_get_device_ecc_info(int card_id, int device_id, int type,

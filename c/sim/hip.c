@@ -8,6 +8,7 @@
 #include "blocks.h"
 #include "card_work.h"
 #include "hip.h"
+#include "pools.h"
 #include "runtime_handles.h"
 
 #define GRANULARITY_BYTES 4096 /* a page of the card */
@@ -47,12 +48,16 @@ HCS_EXPORT hipError_t hipSetDevice(int device) {
     if (hcs_sim_card(device) == NULL) {
         return hipErrorInvalidDevice;
     }
+    if (!hcs_sim_context_begin(hcs_sim_card(device), hcs_sim_card(device))) {
+        return hipErrorOutOfMemory;
+    }
     hcs_sim_card_choose(device);
     return hipSuccess;
 }
 
 HCS_EXPORT hipError_t hipDeviceReset(void) {
     hcs_sim_blocks_free_context(current());
+    hcs_sim_pools_reset(current());
     hcs_sim_work_end(current());
     return hipSuccess;
 }
@@ -67,30 +72,21 @@ HCS_EXPORT hipError_t hipDeviceTotalMem(size_t *bytes, int device) {
     return hipSuccess;
 }
 
-/* Of a card's properties only its name and its size. */
-HCS_EXPORT hipError_t hipGetDevicePropertiesR0600(struct hipDeviceProp_tR0600 *properties,
-                                                  int device) {
-    current();
-    const struct hcs_sim_device *card = hcs_sim_card(device);
-    if (card == NULL || properties == NULL) {
-        return properties == NULL ? hipErrorInvalidValue : hipErrorInvalidDevice;
+/* Of a card's properties only its name and its size; in the form of ROCm 6, and of before. */
+#define PROPERTIES(FORM)                                                                           \
+    HCS_EXPORT hipError_t hipGetDeviceProperties##FORM(                                            \
+        struct hipDeviceProp_t##FORM *properties, int device) {                                    \
+        current();                                                                                 \
+        const struct hcs_sim_device *card = hcs_sim_card(device);                                  \
+        if (card == NULL || properties == NULL) {                                                  \
+            return properties == NULL ? hipErrorInvalidValue : hipErrorInvalidDevice;              \
+        }                                                                                          \
+        *properties = (struct hipDeviceProp_t##FORM){.totalGlobalMem = card->vram_bytes};          \
+        snprintf(properties->name, sizeof properties->name, "%s", card->model);                    \
+        return hipSuccess;                                                                         \
     }
-    *properties = (struct hipDeviceProp_tR0600){.totalGlobalMem = card->vram_bytes};
-    snprintf(properties->name, sizeof properties->name, "%s", card->model);
-    return hipSuccess;
-}
-
-HCS_EXPORT hipError_t hipGetDevicePropertiesR0000(struct hipDeviceProp_tR0000 *properties,
-                                                  int device) {
-    current();
-    const struct hcs_sim_device *card = hcs_sim_card(device);
-    if (card == NULL || properties == NULL) {
-        return properties == NULL ? hipErrorInvalidValue : hipErrorInvalidDevice;
-    }
-    *properties = (struct hipDeviceProp_tR0000){.totalGlobalMem = card->vram_bytes};
-    snprintf(properties->name, sizeof properties->name, "%s", card->model);
-    return hipSuccess;
-}
+PROPERTIES(R0600)
+PROPERTIES(R0000)
 
 /* The name that programs older than ROCm 6 are linked with. */
 HCS_EXPORT hipError_t hipGetDeviceProperties(struct hipDeviceProp_tR0000 *properties,
@@ -177,7 +173,7 @@ HCS_EXPORT hipError_t hipMemCreate(void **handle, size_t bytes,
     if (card == NULL) {
         return hipErrorInvalidValue;
     }
-    *handle = (void *)(uintptr_t)hcs_sim_handle_create(card, bytes);
+    *handle = (void *)(uintptr_t)hcs_sim_handle_create(card, bytes, card);
     return *handle != NULL ? hipSuccess : hipErrorOutOfMemory;
 }
 
@@ -204,4 +200,32 @@ HCS_EXPORT hipError_t hipMemRetainAllocationHandle(void **handle, void *address)
 
 HCS_EXPORT hipError_t hipMemRelease(void *handle) {
     return done(hcs_sim_handle_release((uint64_t)(uintptr_t)handle));
+}
+
+/* What is imported is the exporter's: nothing of a card is taken for it. */
+HCS_EXPORT hipError_t hipIpcOpenMemHandle(void **pointer, hipIpcMemHandle_t handle,
+                                          unsigned flags) {
+    (void)handle;
+    (void)flags;
+    *pointer = (void *)(uintptr_t)hcs_sim_addresses_reserve(HCS_SIM_HANDLE_GRANULARITY_BYTES);
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipMemImportFromShareableHandle(void **handle, void *exported, int type) {
+    (void)type;
+    *handle = exported;
+    return hipSuccess;
+}
+
+HCS_EXPORT hipError_t hipMemPoolImportFromShareableHandle(void **pool, void *exported, int type,
+                                                          unsigned flags) {
+    (void)type;
+    *pool = exported;
+    return done(flags == 0);
+}
+
+HCS_EXPORT hipError_t hipImportExternalMemory(void **memory, const void *descriptor) {
+    static char imported;
+    *memory = &imported;
+    return done(descriptor != NULL);
 }

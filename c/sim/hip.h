@@ -8,6 +8,9 @@
 #include "runtime_cards.h"
 
 typedef int hipError_t;
+typedef struct {
+    char reserved[64];
+} hipIpcMemHandle_t;
 enum {
     hipSuccess = 0,
     hipErrorInvalidValue = 1,
@@ -59,6 +62,18 @@ struct HIP_LAUNCH_CONFIG {
     void *hStream, *attrs;
     unsigned numAttrs;
 };
+struct hipLaunchParams {
+    void *func;
+    struct dim3 gridDim, blockDim;
+    void **args;
+    size_t sharedMem;
+    void *stream;
+};
+struct hipFunctionLaunchParams {
+    void *function;
+    unsigned gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes;
+    void *hStream, **kernelParams;
+};
 struct hipGraphInstantiateParams {
     void *errNode_out;
     uint64_t flags;
@@ -69,6 +84,8 @@ _Static_assert(sizeof(struct hipDeviceProp_tR0000) == 792, "hipDeviceProp_tR0000
 _Static_assert(sizeof(struct hipDeviceProp_tR0600) == 1472, "hipDeviceProp_tR0600");
 _Static_assert(offsetof(struct hipLaunchConfig_t, stream) == 32, "hipLaunchConfig_t");
 _Static_assert(offsetof(struct HIP_LAUNCH_CONFIG, hStream) == 32, "HIP_LAUNCH_CONFIG");
+_Static_assert(offsetof(struct hipLaunchParams, stream) == 48, "hipLaunchParams");
+_Static_assert(offsetof(struct hipFunctionLaunchParams, hStream) == 40, "hipFunctionLaunchParams");
 struct memory_location { /* the part of hipMemAllocationProp that says where */
     int allocation_type, handle_types;
     int location_type, location_id;
@@ -115,10 +132,18 @@ hipError_t hipMemMap(void *address, size_t bytes, size_t offset, void *handle, u
 hipError_t hipMemUnmap(void *address, size_t bytes);
 hipError_t hipMemRetainAllocationHandle(void **handle, void *address);
 hipError_t hipMemRelease(void *handle);
+hipError_t hipIpcOpenMemHandle(void **pointer, hipIpcMemHandle_t handle, unsigned flags);
+hipError_t hipMemImportFromShareableHandle(void **handle, void *exported, int type);
+hipError_t hipMemPoolImportFromShareableHandle(void **pool, void *exported, int type,
+                                               unsigned flags);
+hipError_t hipImportExternalMemory(void **memory, const void *descriptor);
 hipError_t hipGetProcAddress(const char *symbol, void **function, int version, uint64_t flags,
                              int *status);
 hipError_t hipGetProcAddress_spt(const char *symbol, void **function, int version, uint64_t flags,
                                  int *status);
+hipError_t hipGetDriverEntryPoint(const char *symbol, void **function, uint64_t flags, int *status);
+hipError_t hipGetDriverEntryPoint_spt(const char *symbol, void **function, uint64_t flags,
+                                      int *status);
 hipError_t hipDeviceGetDefaultMemPool(void **pool, int device);
 hipError_t hipDeviceGetMemPool(void **pool, int device);
 hipError_t hipMemPoolCreate(void **pool, const struct memory_location *location);
@@ -144,6 +169,7 @@ hipError_t hipStreamDestroy(void *stream);
 hipError_t hipStreamSynchronize(void *stream);
 hipError_t hipStreamSynchronize_spt(void *stream);
 hipError_t hipDeviceSynchronize(void);
+int hipGetStreamDeviceId(void *stream);
 hipError_t hipEventCreateWithFlags(void **event, unsigned flags);
 hipError_t hipEventDestroy(void *event);
 hipError_t hipEventRecord(void *event, void *stream);
@@ -179,6 +205,17 @@ hipError_t hipExtModuleLaunchKernel(void *function, uint32_t work_x, uint32_t wo
                                     uint32_t block_z, size_t shared_bytes, void *stream,
                                     void **parameters, void **extra, void *start, void *stop,
                                     uint32_t flags);
+hipError_t hipHccModuleLaunchKernel(void *function, uint32_t work_x, uint32_t work_y,
+                                    uint32_t work_z, uint32_t block_x, uint32_t block_y,
+                                    uint32_t block_z, size_t shared_bytes, void *stream,
+                                    void **parameters, void **extra, void *start, void *stop);
+hipError_t hipLaunchCooperativeKernelMultiDevice(const struct hipLaunchParams *launches, int count,
+                                                 unsigned flags);
+hipError_t hipExtLaunchMultiKernelMultiDevice(const struct hipLaunchParams *launches, int count,
+                                              unsigned flags);
+hipError_t
+hipModuleLaunchCooperativeKernelMultiDevice(const struct hipFunctionLaunchParams *launches,
+                                            unsigned count, unsigned flags);
 hipError_t hipStreamBeginCapture(void *stream, int mode);
 hipError_t hipStreamEndCapture(void *stream, void **graph);
 hipError_t hipStreamIsCapturing(void *stream, int *status);

@@ -91,6 +91,72 @@ HCS_EXPORT hipError_t hipExtModuleLaunchKernel(void *function, uint32_t work_x, 
     return between(start, stop, stream, function, grid, (struct dim3){block_x, block_y, block_z});
 }
 
+HCS_EXPORT hipError_t hipHccModuleLaunchKernel(void *function, uint32_t work_x, uint32_t work_y,
+                                               uint32_t work_z, uint32_t block_x,
+                                               uint32_t block_y, uint32_t block_z,
+                                               size_t shared_bytes, void *stream,
+                                               void **parameters, void **extra, void *start,
+                                               void *stop) {
+    return hipExtModuleLaunchKernel(function, work_x, work_y, work_z, block_x, block_y, block_z,
+                                    shared_bytes, stream, parameters, extra, start, stop, 0);
+}
+
+/* Both by the names that C++ gives them, which are all that there was before ROCm 6. */
+#define EXT_MANGLED                                                                                \
+    _Z24hipExtModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_j
+#define HCC_MANGLED                                                                                \
+    _Z24hipHccModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_
+__typeof__(hipExtModuleLaunchKernel) EXT_MANGLED;
+__typeof__(hipHccModuleLaunchKernel) HCC_MANGLED;
+
+HCS_EXPORT hipError_t EXT_MANGLED(void *function, uint32_t work_x, uint32_t work_y,
+                                  uint32_t work_z, uint32_t block_x, uint32_t block_y,
+                                  uint32_t block_z, size_t shared_bytes, void *stream,
+                                  void **parameters, void **extra, void *start, void *stop,
+                                  uint32_t flags) {
+    return hipExtModuleLaunchKernel(function, work_x, work_y, work_z, block_x, block_y, block_z,
+                                    shared_bytes, stream, parameters, extra, start, stop, flags);
+}
+
+HCS_EXPORT hipError_t HCC_MANGLED(void *function, uint32_t work_x, uint32_t work_y,
+                                  uint32_t work_z, uint32_t block_x, uint32_t block_y,
+                                  uint32_t block_z, size_t shared_bytes, void *stream,
+                                  void **parameters, void **extra, void *start, void *stop) {
+    return hipExtModuleLaunchKernel(function, work_x, work_y, work_z, block_x, block_y, block_z,
+                                    shared_bytes, stream, parameters, extra, start, stop, 0);
+}
+
+/* On several cards at once, each in a stream of its own. */
+HCS_EXPORT hipError_t hipExtLaunchMultiKernelMultiDevice(const struct hipLaunchParams *launches,
+                                                         int count, unsigned flags) {
+    (void)flags;
+    hipError_t result = launches != NULL && count > 0 ? hipSuccess : hipErrorInvalidValue;
+    for (int i = 0; result == hipSuccess && i < count; i++) {
+        result = hipLaunchKernel(launches[i].func, launches[i].gridDim, launches[i].blockDim,
+                                 launches[i].args, launches[i].sharedMem, launches[i].stream);
+    }
+    return result;
+}
+
+HCS_EXPORT hipError_t hipLaunchCooperativeKernelMultiDevice(const struct hipLaunchParams *launches,
+                                                            int count, unsigned flags) {
+    return hipExtLaunchMultiKernelMultiDevice(launches, count, flags);
+}
+
+HCS_EXPORT hipError_t
+hipModuleLaunchCooperativeKernelMultiDevice(const struct hipFunctionLaunchParams *launches,
+                                            unsigned count, unsigned flags) {
+    (void)flags;
+    hipError_t result = launches != NULL && count > 0 ? hipSuccess : hipErrorInvalidValue;
+    for (unsigned i = 0; result == hipSuccess && i < count; i++) {
+        const struct hipFunctionLaunchParams *one = &launches[i];
+        result = hipModuleLaunchKernel(one->function, one->gridDimX, one->gridDimY, one->gridDimZ,
+                                       one->blockDimX, one->blockDimY, one->blockDimZ,
+                                       one->sharedMemBytes, one->hStream, one->kernelParams, NULL);
+    }
+    return result;
+}
+
 HCS_EXPORT hipError_t hipGraphInstantiate(void **executable, void *graph, void **node, char *text,
                                           size_t text_bytes) {
     (void)node, (void)text, (void)text_bytes;

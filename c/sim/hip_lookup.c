@@ -45,8 +45,15 @@ static const struct {
     ENTRY(hipMemUnmap),
     ENTRY(hipMemRetainAllocationHandle),
     ENTRY(hipMemRelease),
+    ENTRY(hipIpcOpenMemHandle),
+    ENTRY(hipMemImportFromShareableHandle),
+    ENTRY(hipMemPoolImportFromShareableHandle),
+    ENTRY(hipImportExternalMemory),
     ENTRY(hipGetProcAddress),
     ENTRY(hipGetProcAddress_spt),
+    ENTRY(hipGetDriverEntryPoint),
+    ENTRY(hipGetDriverEntryPoint_spt),
+    ENTRY(hipGetStreamDeviceId),
     ENTRY(hipDeviceGetDefaultMemPool),
     ENTRY(hipDeviceGetMemPool),
     ENTRY(hipMemPoolCreate),
@@ -87,6 +94,10 @@ static const struct {
     ENTRY(hipDrvLaunchKernelEx),
     ENTRY(hipExtLaunchKernel),
     ENTRY(hipExtModuleLaunchKernel),
+    ENTRY(hipHccModuleLaunchKernel),
+    ENTRY(hipLaunchCooperativeKernelMultiDevice),
+    ENTRY(hipExtLaunchMultiKernelMultiDevice),
+    ENTRY(hipModuleLaunchCooperativeKernelMultiDevice),
     ENTRY(hipStreamBeginCapture),
     ENTRY(hipStreamEndCapture),
     ENTRY(hipStreamIsCapturing),
@@ -132,4 +143,15 @@ HCS_EXPORT hipError_t hipGetProcAddress_spt(const char *symbol, void **function,
                                             uint64_t flags, int *status) {
     return hipGetProcAddress(symbol, function, version, flags == 0 ? PER_THREAD_STREAM : flags,
                              status);
+}
+
+/* The runtime's form of it, which takes no version: it finds the plain names. */
+HCS_EXPORT hipError_t hipGetDriverEntryPoint(const char *symbol, void **function, uint64_t flags,
+                                             int *status) {
+    return hipGetProcAddress(symbol, function, 0, flags, status);
+}
+
+HCS_EXPORT hipError_t hipGetDriverEntryPoint_spt(const char *symbol, void **function,
+                                                 uint64_t flags, int *status) {
+    return hipGetProcAddress_spt(symbol, function, 0, flags, status);
 }

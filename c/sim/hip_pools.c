@@ -48,9 +48,10 @@ HCS_EXPORT hipError_t hipMemPoolTrimTo(void *pool, size_t bytes) {
 
 static hipError_t capture(void **pointer, size_t bytes, void *stream) {
     struct hcs_sim_allocation_node node = {.location_type = LOCATION_DEVICE,
-                                           .location_id = hcs_sim_card_number(),
+                                           .location_id = hipGetStreamDeviceId(stream),
                                            .bytes = bytes};
-    bool added = hcs_sim_node_allocation(stream, hcs_hip_card(), &node, NULL);
+    const struct hcs_sim_device *card = hcs_sim_card(node.location_id);
+    bool added = hcs_sim_node_allocation(stream, card, &node, NULL);
     *pointer = (void *)(uintptr_t)node.address;
     return added ? hipSuccess : hipErrorOutOfMemory;
 }
@@ -81,8 +82,7 @@ HCS_EXPORT hipError_t hipMallocFromPoolAsync(void **pointer, size_t bytes, void 
 
 HCS_EXPORT hipError_t hipMallocAsync(void **pointer, size_t bytes, void *stream) {
     void *pool;
-    hcs_hip_card();
-    hipError_t result = hipDeviceGetMemPool(&pool, hcs_sim_card_number());
+    hipError_t result = hipDeviceGetMemPool(&pool, hipGetStreamDeviceId(stream));
     return result == hipSuccess ? hipMallocFromPoolAsync(pointer, bytes, pool, stream) : result;
 }
 

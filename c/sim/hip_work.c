@@ -13,6 +13,14 @@ HCS_EXPORT hipError_t hipStreamCreate(void **stream) {
     ON_CARD(hcs_sim_stream_create(card, stream));
 }
 HCS_EXPORT hipError_t hipStreamDestroy(void *stream) { return hcs_sim_stream_destroy(stream); }
+/* One of those that are always there is the current card's. */
+HCS_EXPORT int hipGetStreamDeviceId(void *stream) {
+    const void *owner = hcs_hip_card();
+    if (stream > HCS_SIM_STREAM_PER_THREAD && !hcs_sim_stream_owner(stream, &owner)) {
+        return -1;
+    }
+    return hcs_sim_card_number_of(owner);
+}
 HCS_EXPORT hipError_t hipStreamSynchronize(void *stream) {
     ON_CARD(hcs_sim_stream_wait(card, stream));
 }

@@ -18,8 +18,8 @@ $(SIM_NVML): sim/nvml.c sim/nvml_identity.c sim/nvml_samples.c sim/nvml_links.c 
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -o $@ $(filter %.c,$^) -pthread
 
-$(SIM_DCMI): sim/dcmi.c sim/dcmi_identity.c sim/dcmi_samples.c sim/dcmi_events.c sim/dcmi.h \
-		$(SIM_PROCESSES) $(SIM_PROCESSES_HEADERS) $(SIM_SCENARIO) sim/scenario.h
+$(SIM_DCMI): sim/dcmi.c sim/dcmi_identity.c sim/dcmi_samples.c sim/dcmi_events.c sim/dcmi_950.c \
+		sim/dcmi.h $(SIM_PROCESSES) $(SIM_PROCESSES_HEADERS) $(SIM_SCENARIO) sim/scenario.h
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -o $@ $(filter %.c,$^) -pthread
 

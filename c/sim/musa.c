@@ -3,10 +3,12 @@
 
 #include "blocks.h"
 #include "card_work.h"
+#include "pools.h"
 #include "runtime_cards.h"
 #include "runtime_handles.h"
 
 #define GRANULARITY_BYTES 512
+#define CONTEXTS_PUSHED_MAX 16
 
 enum { LOCATION_DEVICE = 1 };
 
@@ -15,6 +17,8 @@ struct MUctx_st {
     int references; /* retained so often */
 };
 static struct MUctx_st primary[HCS_SIM_DEVICES_MAX];
+static __thread int pushed[CONTEXTS_PUSHED_MAX]; /* the cards below the current one */
+static __thread unsigned pushed_count;
 static bool initialised;
 
 HCS_EXPORT MUresult muInit(unsigned flags) {
@@ -48,6 +52,10 @@ HCS_EXPORT MUresult muDeviceTotalMem_v2(size_t *bytes, int device) {
 
 HCS_EXPORT MUresult muDevicePrimaryCtxRetain(MUcontext *context, int device) {
     MUresult result = check_device(device);
+    if (result == MUSA_SUCCESS &&
+        !hcs_sim_context_begin(hcs_sim_card(device), hcs_sim_card(device))) {
+        result = MUSA_ERROR_OUT_OF_MEMORY;
+    }
     if (result == MUSA_SUCCESS) {
         __atomic_add_fetch(&primary[device].references, 1, __ATOMIC_RELAXED);
         *context = &primary[device];
@@ -65,6 +73,7 @@ HCS_EXPORT MUresult muDevicePrimaryCtxReset_v2(int device) {
     MUresult result = check_device(device);
     if (result == MUSA_SUCCESS) {
         empty(device);
+        hcs_sim_pools_reset(hcs_sim_card(device));
     }
     return result;
 }
@@ -103,6 +112,37 @@ HCS_EXPORT MUresult muCtxGetCurrent(MUcontext *context) {
 HCS_EXPORT MUresult muCtxGetDevice(int *device) {
     *device = hcs_sim_card_number();
     return *device >= 0 ? MUSA_SUCCESS : MUSA_ERROR_INVALID_CONTEXT;
+}
+
+HCS_EXPORT MUresult muCtxPushCurrent_v2(MUcontext context) {
+    if (context == NULL || pushed_count == CONTEXTS_PUSHED_MAX) {
+        return MUSA_ERROR_INVALID_VALUE;
+    }
+    pushed[pushed_count++] = hcs_sim_card_number();
+    return muCtxSetCurrent(context);
+}
+
+HCS_EXPORT MUresult muCtxPopCurrent_v2(MUcontext *context) {
+    MUcontext popped;
+    muCtxGetCurrent(&popped);
+    if (popped == NULL) {
+        return MUSA_ERROR_INVALID_CONTEXT;
+    }
+    if (context != NULL) {
+        *context = popped;
+    }
+    hcs_sim_card_choose(pushed_count > 0 ? pushed[--pushed_count] : -1);
+    return MUSA_SUCCESS;
+}
+
+/* One of those that are always there is the current context's. */
+HCS_EXPORT MUresult muStreamGetCtx(void *stream, MUcontext *context) {
+    const void *owner = hcs_sim_card_chosen();
+    if (stream > HCS_SIM_STREAM_PER_THREAD && !hcs_sim_stream_owner(stream, &owner)) {
+        return MUSA_ERROR_INVALID_HANDLE;
+    }
+    *context = owner != NULL ? &primary[hcs_sim_card_number_of(owner)] : NULL;
+    return owner != NULL ? MUSA_SUCCESS : MUSA_ERROR_INVALID_CONTEXT;
 }
 
 HCS_EXPORT MUresult muMemAlloc_v2(uint64_t *pointer, size_t bytes) {
@@ -172,7 +212,7 @@ HCS_EXPORT MUresult muMemCreate(uint64_t *handle, size_t bytes,
     if (card == NULL) {
         return MUSA_ERROR_INVALID_VALUE;
     }
-    *handle = hcs_sim_handle_create(card, bytes);
+    *handle = hcs_sim_handle_create(card, bytes, NULL);
     return *handle != 0 ? MUSA_SUCCESS : MUSA_ERROR_OUT_OF_MEMORY;
 }
 

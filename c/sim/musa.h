@@ -33,6 +33,7 @@ enum {
     MUSA_ERROR_NOT_INITIALIZED = 3,
     MUSA_ERROR_INVALID_DEVICE = 101,
     MUSA_ERROR_INVALID_CONTEXT = 201,
+    MUSA_ERROR_INVALID_HANDLE = 400,
 };
 
 MUresult muInit(unsigned flags);
@@ -45,6 +46,8 @@ MUresult muDevicePrimaryCtxReset_v2(int device);
 MUresult muCtxSetCurrent(MUcontext context);
 MUresult muCtxGetCurrent(MUcontext *context);
 MUresult muCtxGetDevice(int *device);
+MUresult muCtxPushCurrent_v2(MUcontext context);
+MUresult muCtxPopCurrent_v2(MUcontext *context);
 MUresult muMemAlloc_v2(uint64_t *pointer, size_t bytes);
 MUresult muMemAllocManaged(uint64_t *pointer, size_t bytes, unsigned flags);
 MUresult muMemAllocPitch_v2(uint64_t *pointer, size_t *pitch, size_t width, size_t height,
@@ -73,6 +76,7 @@ MUresult muMemRelease(uint64_t handle);
 
 MUresult muStreamCreate(void **stream, unsigned flags);
 MUresult muStreamDestroy_v2(void *stream);
+MUresult muStreamGetCtx(void *stream, MUcontext *context);
 MUresult muStreamQuery(void *stream);
 MUresult muStreamSynchronize(void *stream);
 MUresult muStreamSynchronize_ptsz(void *stream);

@@ -52,9 +52,15 @@ HCS_EXPORT MUresult muMemAllocFromPoolAsync(uint64_t *pointer, size_t bytes, voi
 }
 
 HCS_EXPORT MUresult muMemAllocAsync(uint64_t *pointer, size_t bytes, void *stream) {
+    MUcontext context;
     int device;
     void *pool;
-    MUresult result = muCtxGetDevice(&device);
+    MUresult result = muStreamGetCtx(stream, &context);
+    if (result == MUSA_SUCCESS) {
+        muCtxPushCurrent_v2(context);
+        result = muCtxGetDevice(&device);
+        muCtxPopCurrent_v2(&context);
+    }
     result = result == MUSA_SUCCESS ? muDeviceGetMemPool(&pool, device) : result;
     return result == MUSA_SUCCESS ? muMemAllocFromPoolAsync(pointer, bytes, pool, stream) : result;
 }

@@ -25,11 +25,19 @@ typedef struct {
     void *attrs;
     unsigned numAttrs;
 } musaLaunchConfig_t;
+struct musaDeviceProp { /* its beginning, which is CUDA's */
+    char name[256], uuid[16], luid[8];
+    unsigned luidDeviceNodeMask;
+    size_t totalGlobalMem;
+};
 _Static_assert(sizeof(musaLaunchConfig_t) == 56, "musaLaunchConfig_t");
+_Static_assert(offsetof(struct musaDeviceProp, totalGlobalMem) == 288, "musaDeviceProp");
 
 musaError_t musaGetDeviceCount(int *count);
 musaError_t musaSetDevice(int device);
 musaError_t musaGetDevice(int *device);
+musaError_t musaGetDeviceProperties(struct musaDeviceProp *properties, int device);
+musaError_t musaGetDeviceProperties_v2(struct musaDeviceProp *properties, int device);
 musaError_t musaDeviceReset(void);
 musaError_t musaMalloc(void **pointer, size_t bytes);
 musaError_t musaMallocManaged(void **pointer, size_t bytes, unsigned flags);
@@ -105,6 +113,23 @@ HCS_EXPORT musaError_t musaSetDevice(int device) {
 HCS_EXPORT musaError_t musaGetDevice(int *device) {
     *device = current_device;
     return MUSA_SUCCESS;
+}
+
+/* Of a card's properties only its size. */
+HCS_EXPORT musaError_t musaGetDeviceProperties(struct musaDeviceProp *properties, int device) {
+    size_t bytes;
+    muInit(0);
+    MUresult result =
+        properties != NULL ? muDeviceTotalMem_v2(&bytes, device) : MUSA_ERROR_INVALID_VALUE;
+    if (result == MUSA_SUCCESS) {
+        *properties = (struct musaDeviceProp){.totalGlobalMem = bytes};
+    }
+    return result;
+}
+
+/* What newer programs are linked with. */
+HCS_EXPORT musaError_t musaGetDeviceProperties_v2(struct musaDeviceProp *properties, int device) {
+    return musaGetDeviceProperties(properties, device);
 }
 
 HCS_EXPORT musaError_t musaDeviceReset(void) { return muDevicePrimaryCtxReset_v2(current_device); }

@@ -6,7 +6,7 @@
 
 #include "blocks.h"
 
-#define POOLS_MAX 256
+#define POOLS_MAX 1024
 
 struct hcs_sim_pool {
     const struct hcs_sim_device *device; /* NULL: free */
@@ -142,6 +142,23 @@ bool hcs_sim_pool_trim(struct hcs_sim_pool *pool, uint64_t keep_bytes) {
     }
     pthread_mutex_unlock(&mutex);
     return known;
+}
+
+void hcs_sim_pools_reset(const struct hcs_sim_device *device) {
+    for (unsigned i = 0; i < POOLS_MAX; i++) {
+        struct hcs_sim_pool *pool = &pools[i];
+        pthread_mutex_lock(&mutex);
+        bool ends = device != NULL && pool->device == device;
+        pool->destroyed = ends ? !pool->is_cards_own : pool->destroyed;
+        pthread_mutex_unlock(&mutex);
+        if (ends) {
+            hcs_sim_blocks_free_context(pool);
+            pthread_mutex_lock(&mutex);
+            give_back(pool, 0);
+            forget_if_empty(pool);
+            pthread_mutex_unlock(&mutex);
+        }
+    }
 }
 
 void hcs_sim_pools_synchronized(void) {

@@ -35,6 +35,9 @@ bool hcs_sim_pool_attribute(struct hcs_sim_pool *pool, int attribute, uint64_t *
 bool hcs_sim_pool_set(struct hcs_sim_pool *pool, int attribute, uint64_t value);
 bool hcs_sim_pool_trim(struct hcs_sim_pool *pool, uint64_t keep_bytes);
 
+/* The card is reset: pools that were made end, its own is empty. */
+void hcs_sim_pools_reset(const struct hcs_sim_device *device);
+
 /* The program waited for a stream, an event or the card. */
 void hcs_sim_pools_synchronized(void);
 

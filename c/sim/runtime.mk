@@ -29,11 +29,12 @@ SIM_CARDS_HEADERS = sim/runtime_cards.h $(SIM_MEMORY_HEADERS)
 LINK_SIM_RUNTIME = mkdir -p $(@D) && $(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,-Bsymbolic \
                    -o $@ $(filter %.c %.so,$^) -pthread
 
-$(SIM_CUDA): sim/cuda.c sim/cuda_memory.c sim/cuda_pools.c sim/cuda_work.c sim/cuda.h \
-             $(SIM_MEMORY) $(SIM_MEMORY_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
+$(SIM_CUDA): sim/cuda.c sim/cuda_lookup.c sim/cuda_memory.c sim/cuda_pools.c sim/cuda_work.c \
+             sim/cuda.h $(SIM_MEMORY) $(SIM_MEMORY_HEADERS) $(SIM_WORK) $(SIM_WORK_HEADERS)
 	@$(LINK_SIM_RUNTIME)
 
-$(SIM_CUDART): sim/cudart.c sim/cuda.h sim/cudart.map
+$(SIM_CUDART): sim/cudart.c sim/cudart_memory.c sim/cudart_work.c sim/cudart.h sim/cuda.h \
+               sim/graph_memory.h sim/cudart.map
 	@mkdir -p $(@D)
 	$(SHARED) -Wl,-soname,$(@F) -Wl,-z,defs -Wl,--version-script=sim/cudart.map \
 	  -o $@ $(filter %.c,$^) -ldl -pthread

@@ -5,14 +5,20 @@
 
 #include "blocks.h"
 #include "card_work.h"
+#include "pools.h"
 #include "runtime_ascend.h"
 #include "runtime_cards.h"
 #include "runtime_handles.h"
 
+#define ALIGNMENT_BYTES 32
+#define PAGE_BYTES (4u << 10)
 #define HUGE_PAGE_BYTES (2u << 20)
+#define GIANT_PAGE_BYTES (1u << 30)
+#define HUGE_PAGES_ABOVE_BYTES (1u << 20) /* unless the program wants others */
 
 enum { SIDE_DEVICE = 1 };
 enum { ATTACH_GLOBAL = 1 };
+enum { GIANT_PAGES = 2 }; /* enum drv_mem_pg_type */
 
 static unsigned times_set[HCS_SIM_DEVICES_MAX];
 
@@ -30,6 +36,9 @@ HCS_EXPORT rtError_t rtSetDevice(int32_t device) {
     load();
     if (hcs_sim_card(device) == NULL) {
         return ACL_ERROR_RT_INVALID_DEVICEID;
+    }
+    if (!hcs_sim_context_begin(hcs_sim_card(device), hcs_sim_card(device))) {
+        return ACL_ERROR_RT_MEMORY_ALLOCATION;
     }
     __atomic_fetch_add(&times_set[device], 1, __ATOMIC_RELAXED);
     hcs_sim_card_choose(device);
@@ -59,14 +68,37 @@ HCS_EXPORT rtError_t rtDeviceResetForce(int32_t device) {
     }
     __atomic_store_n(&times_set[device], 0, __ATOMIC_RELAXED);
     hcs_sim_blocks_free_context(hcs_sim_card(device));
+    hcs_sim_pools_reset(hcs_sim_card(device));
     hcs_sim_work_end(hcs_sim_card(device));
     hcs_sim_card_choose(-1);
     return ACL_SUCCESS;
 }
 
-/* Huge or normal pages, HBM or DDR: sizes are kept to the byte either way. */
+/* The runtime's own alignment, then the driver's, to whole pages; 0: there is no such size. (The
+ * card is one pool of memory here, and never short of pages of one size only.) */
+static uint64_t whole_pages(uint64_t bytes, uint64_t page_bytes) {
+    uint64_t over = bytes % page_bytes;
+    return bytes <= UINT64_MAX - page_bytes ? bytes + (over > 0 ? page_bytes - over : 0) : 0;
+}
+
+static uint64_t page_bytes_of(uint64_t bytes, uint32_t type) {
+    switch (type & ~(uint32_t)(RT_MEMORY_POLICY_HUGE_PAGE_FIRST - 1)) {
+    case RT_MEMORY_POLICY_HUGE_PAGE_ONLY:
+    case RT_MEMORY_POLICY_HUGE_PAGE_ONLY_P2P:
+        return HUGE_PAGE_BYTES;
+    case RT_MEMORY_POLICY_DEFAULT_PAGE_ONLY:
+    case RT_MEMORY_POLICY_DEFAULT_PAGE_ONLY_P2P:
+        return PAGE_BYTES;
+    case RT_MEMORY_POLICY_HUGE1G_PAGE_ONLY:
+    case RT_MEMORY_POLICY_HUGE1G_PAGE_ONLY_P2P:
+        return GIANT_PAGE_BYTES;
+    default:
+        return bytes > HUGE_PAGES_ABOVE_BYTES ? HUGE_PAGE_BYTES : PAGE_BYTES;
+    }
+}
+
+/* HBM or DDR are the same here. */
 HCS_EXPORT rtError_t rtMalloc(void **pointer, uint64_t bytes, uint32_t type, uint16_t module) {
-    (void)type;
     (void)module;
     const struct hcs_sim_device *card = hcs_sim_card_chosen();
     if (pointer == NULL || bytes == 0) {
@@ -75,7 +107,9 @@ HCS_EXPORT rtError_t rtMalloc(void **pointer, uint64_t bytes, uint32_t type, uin
     if (card == NULL) {
         return ACL_ERROR_RT_CONTEXT_NULL;
     }
-    uint64_t address = hcs_sim_block_allocate(card, bytes, card);
+    uint64_t aligned = whole_pages(bytes, ALIGNMENT_BYTES);
+    uint64_t taken = whole_pages(aligned, page_bytes_of(aligned, type));
+    uint64_t address = taken > 0 ? hcs_sim_block_allocate(card, taken, card) : 0;
     if (address == 0) {
         return ACL_ERROR_RT_MEMORY_ALLOCATION;
     }
@@ -91,10 +125,8 @@ HCS_EXPORT rtError_t rtMallocCached(void **pointer, uint64_t bytes, uint32_t typ
 /* Attached to all, it comes in huge pages. */
 HCS_EXPORT rtError_t rtMemAllocManaged(void **pointer, uint64_t bytes, uint32_t flag,
                                        uint16_t module) {
-    uint64_t multiple = flag == ATTACH_GLOBAL ? HUGE_PAGE_BYTES : 1;
-    return bytes > UINT64_MAX - multiple
-               ? ACL_ERROR_RT_MEMORY_ALLOCATION
-               : rtMalloc(pointer, (bytes + multiple - 1) / multiple * multiple, flag, module);
+    uint32_t type = flag == ATTACH_GLOBAL ? RT_MEMORY_POLICY_HUGE_PAGE_ONLY : 0;
+    return rtMalloc(pointer, bytes, type, module);
 }
 
 HCS_EXPORT rtError_t rtFree(void *pointer) {
@@ -124,16 +156,17 @@ HCS_EXPORT rtError_t rtMemGetInfoEx(int type, size_t *free_bytes, size_t *total_
 HCS_EXPORT rtError_t rtMallocPhysical(void **handle, size_t bytes,
                                       struct driver_properties *properties, uint64_t flags) {
     (void)flags;
-    if (handle == NULL || properties == NULL || bytes == 0 ||
-        bytes % HCS_SIM_HANDLE_GRANULARITY_BYTES != 0 ||
-        properties->side != SIDE_DEVICE) {
+    if (handle == NULL || properties == NULL || bytes == 0 || properties->side != SIDE_DEVICE ||
+        properties->page_type > GIANT_PAGES) {
         return ACL_ERROR_RT_PARAM_INVALID;
     }
     const struct hcs_sim_device *card = hcs_sim_card((int)properties->device);
     if (card == NULL) {
         return ACL_ERROR_RT_INVALID_DEVICEID;
     }
-    *handle = (void *)(uintptr_t)hcs_sim_handle_create(card, bytes);
+    bool giant = properties->page_type == GIANT_PAGES; /* on a card all others are huge */
+    uint64_t taken = whole_pages(bytes, giant ? GIANT_PAGE_BYTES : HUGE_PAGE_BYTES);
+    *handle = (void *)(uintptr_t)(taken > 0 ? hcs_sim_handle_create(card, taken, NULL) : 0);
     return *handle != NULL ? ACL_SUCCESS : ACL_ERROR_RT_MEMORY_ALLOCATION;
 }
 
@@ -158,6 +191,11 @@ HCS_EXPORT rtError_t rtMapMem(void *address, size_t bytes, size_t offset, void *
     (void)flags;
     return done(hcs_sim_handle_map((uint64_t)(uintptr_t)address, bytes,
                                    (uint64_t)(uintptr_t)handle));
+}
+
+HCS_EXPORT rtError_t rtMemMapNoAccess(void *address, size_t bytes, size_t offset, void *handle,
+                                      uint64_t flags) {
+    return rtMapMem(address, bytes, offset, handle, flags);
 }
 
 HCS_EXPORT rtError_t rtUnmapMem(void *address) {

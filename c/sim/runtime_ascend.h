@@ -26,7 +26,29 @@ enum {
     ACL_HBM_MEM = 1,
     ACL_HBM_MEM_HUGE = 4,
     ACL_HBM_MEM_NORMAL = 5,
+    ACL_HBM_MEM_P2P_NORMAL = 9,
+    ACL_HBM_MEM_HUGE1G = 10,
+    ACL_HBM_MEM_P2P_HUGE1G = 11,
+    ACL_MEM_NORMAL = 12,
+    ACL_MEM_HUGE1G = 14,
+    ACL_MEM_P2P_NORMAL = 15,
+    ACL_MEM_P2P_HUGE1G = 17,
 };
+
+enum { /* of rtMemType_t, beside the kind of memory */
+    RT_MEMORY_POLICY_HUGE_PAGE_FIRST = 0x400,
+    RT_MEMORY_POLICY_HUGE_PAGE_ONLY = 0x800,
+    RT_MEMORY_POLICY_DEFAULT_PAGE_ONLY = 0x1000,
+    RT_MEMORY_POLICY_HUGE_PAGE_FIRST_P2P = 0x2000,
+    RT_MEMORY_POLICY_HUGE_PAGE_ONLY_P2P = 0x4000,
+    RT_MEMORY_POLICY_DEFAULT_PAGE_ONLY_P2P = 0x8000,
+    RT_MEMORY_POLICY_HUGE1G_PAGE_ONLY = 0x10000,
+    RT_MEMORY_POLICY_HUGE1G_PAGE_ONLY_P2P = 0x20000,
+};
+/* The n-th of them is what the n-th policy of both layers asks for; there are no others. */
+static inline uint32_t hcs_sim_ascend_type(int policy) {
+    return policy >= 0 && policy <= 7 ? (uint32_t)RT_MEMORY_POLICY_HUGE_PAGE_FIRST << policy : 0;
+}
 
 enum {
     RT_EVENT_INIT = 0,
@@ -71,12 +93,16 @@ rtError_t rtMemAllocManaged(void **pointer, uint64_t bytes, uint32_t flag, uint1
 rtError_t rtFree(void *pointer);
 rtError_t rtMemGetInfo(size_t *free_bytes, size_t *total_bytes);
 rtError_t rtMemGetInfoEx(int type, size_t *free_bytes, size_t *total_bytes);
+rtError_t rtIpcOpenMemory(void **pointer, const char *key);
+rtError_t rtMemImportFromShareableHandle(uint64_t exported, int32_t device, void **handle);
 rtError_t rtMallocPhysical(void **handle, size_t bytes, struct driver_properties *properties,
                            uint64_t flags);
 rtError_t rtFreePhysical(void *handle);
 rtError_t rtReserveMemAddress(void **address, size_t bytes, size_t alignment, void *wanted,
                               uint64_t flags);
 rtError_t rtMapMem(void *address, size_t bytes, size_t offset, void *handle, uint64_t flags);
+rtError_t rtMemMapNoAccess(void *address, size_t bytes, size_t offset, void *handle,
+                           uint64_t flags);
 rtError_t rtUnmapMem(void *address);
 rtError_t rtMemAlloc(void **pointer, uint64_t bytes, int policy, int advice,
                      struct allocation_config *config);

@@ -10,11 +10,12 @@
 #include "runtime_cards.h"
 #include "runtime_handles.h"
 
-#define ALIGNMENT_BYTES 32
 #define POOL_STEP_BYTES (2u << 20) /* the smallest block of a pool */
 
 enum { LOCATION_DEVICE = 1 };
 enum { DEVICE_ID = 2 }; /* an attribute of a configuration */
+enum { ADVICE_MEDIA = 1 };
+enum { POLICY_BITS = 0xff }; /* beside them is said which memory it is to be */
 enum { TOTAL_GLOBAL_MEMORY = 301 };
 
 static rtError_t done(bool possible) { return possible ? ACL_SUCCESS : ACL_ERROR_RT_PARAM_INVALID; }
@@ -30,17 +31,22 @@ static bool is_of_current_card(const struct allocation_config *config) {
     return true;
 }
 
-static rtError_t allocate_aligned(void **pointer, uint64_t bytes) {
-    uint64_t more = ALIGNMENT_BYTES - 1;
-    return bytes > UINT64_MAX - more ? ACL_ERROR_RT_MEMORY_ALLOCATION
-                                     : rtMalloc(pointer, (bytes + more) & ~more, 0, 0);
+/* The media units' memory is all of huge pages. */
+static rtError_t allocate_for_media(void **pointer, uint64_t bytes, uint32_t type) {
+    bool giant = (type & RT_MEMORY_POLICY_HUGE1G_PAGE_ONLY) != 0;
+    return rtMalloc(pointer, bytes,
+                    giant ? RT_MEMORY_POLICY_HUGE1G_PAGE_ONLY : RT_MEMORY_POLICY_HUGE_PAGE_ONLY,
+                    0);
 }
 
 HCS_EXPORT rtError_t rtMemAlloc(void **pointer, uint64_t bytes, int policy, int advice,
                                 struct allocation_config *config) {
-    (void)policy, (void)advice;
-    return is_of_current_card(config) ? allocate_aligned(pointer, bytes)
-                                      : ACL_ERROR_RT_PARAM_INVALID;
+    uint32_t type = hcs_sim_ascend_type(policy & POLICY_BITS);
+    if (!is_of_current_card(config)) {
+        return ACL_ERROR_RT_PARAM_INVALID;
+    }
+    return advice == ADVICE_MEDIA ? allocate_for_media(pointer, bytes, type)
+                                  : rtMalloc(pointer, bytes, type, 0);
 }
 
 HCS_EXPORT rtError_t rtsMalloc(void **pointer, uint64_t bytes, int policy, int advice,
@@ -54,8 +60,8 @@ HCS_EXPORT rtError_t rtFreeWithDevSync(void *pointer) { return rtFree(pointer); 
 
 HCS_EXPORT rtError_t rtDvppMallocWithFlag(void **pointer, uint64_t bytes, uint32_t flag,
                                           uint16_t module) {
-    (void)flag, (void)module;
-    return allocate_aligned(pointer, bytes);
+    (void)module;
+    return allocate_for_media(pointer, bytes, flag);
 }
 
 HCS_EXPORT rtError_t rtDvppMalloc(void **pointer, uint64_t bytes, uint16_t module) {
@@ -157,4 +163,17 @@ HCS_EXPORT rtError_t rtMemPoolMallocAsync(void **pointer, uint64_t bytes, void *
 
 HCS_EXPORT rtError_t rtMemPoolFreeAsync(void *pointer, void *stream) {
     return stream != NULL ? rtFree(pointer) : ACL_ERROR_RT_PARAM_INVALID;
+}
+
+/* What is imported is the exporter's: nothing of a card is taken for it. */
+HCS_EXPORT rtError_t rtIpcOpenMemory(void **pointer, const char *key) {
+    static char imported;
+    *pointer = &imported;
+    return key != NULL ? ACL_SUCCESS : ACL_ERROR_RT_PARAM_INVALID;
+}
+
+HCS_EXPORT rtError_t rtMemImportFromShareableHandle(uint64_t exported, int32_t device,
+                                                    void **handle) {
+    *handle = (void *)(uintptr_t)exported;
+    return device >= 0 ? ACL_SUCCESS : ACL_ERROR_RT_PARAM_INVALID;
 }

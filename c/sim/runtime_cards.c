@@ -31,6 +31,14 @@ const struct hcs_sim_device *hcs_sim_card(int number) {
     return number >= 0 && (unsigned)number < visible.count ? visible.devices[number] : NULL;
 }
 
+int hcs_sim_card_number_of(const void *card) {
+    int number = (int)visible.count - 1;
+    while (number >= 0 && visible.devices[number] != card) {
+        number--;
+    }
+    return number;
+}
+
 void hcs_sim_card_choose(int number) { chosen_plus_one = number + 1; }
 
 int hcs_sim_card_number(void) { return chosen_plus_one - 1; }

@@ -16,6 +16,9 @@ unsigned hcs_sim_cards_count(void);
 /* A card by the process's number, NULL: there is none. */
 const struct hcs_sim_device *hcs_sim_card(int number);
 
+/* The process's number of a card, -1: it is none. */
+int hcs_sim_card_number_of(const void *card);
+
 /* The thread's card; -1 and NULL before it chose one. */
 void hcs_sim_card_choose(int number);
 int hcs_sim_card_number(void);

@@ -23,8 +23,9 @@ uint64_t hcs_sim_addresses_reserve(uint64_t bytes) {
     return address;
 }
 
-uint64_t hcs_sim_handle_create(const struct hcs_sim_device *device, uint64_t bytes) {
-    uint64_t handle = hcs_sim_block_allocate(device, bytes, NULL);
+uint64_t hcs_sim_handle_create(const struct hcs_sim_device *device, uint64_t bytes,
+                               const void *context) {
+    uint64_t handle = hcs_sim_block_allocate(device, bytes, context);
     pthread_mutex_lock(&mutex);
     unsigned i = 0;
     while (i < HANDLES_MAX && handles[i].references > 0) {

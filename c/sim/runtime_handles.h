@@ -10,8 +10,10 @@
 
 #define HCS_SIM_HANDLE_GRANULARITY_BYTES (2u * 1024 * 1024)
 
-/* 0: the card has not that much left, or there are too many handles. */
-uint64_t hcs_sim_handle_create(const struct hcs_sim_device *device, uint64_t bytes);
+/* 0: the card has not that much left, or there are too many handles. `context` is what the memory
+ * ends with, whoever refers to it; NULL: with nothing. */
+uint64_t hcs_sim_handle_create(const struct hcs_sim_device *device, uint64_t bytes,
+                               const void *context);
 
 /* Take address space, without any memory behind it. */
 uint64_t hcs_sim_addresses_reserve(uint64_t bytes);

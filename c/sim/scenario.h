@@ -59,6 +59,7 @@ struct hcs_sim_device {
     int numa;                    /* -1: the platform does not say */
     uint64_t vram_bytes;
     uint64_t memory_used_bytes;
+    uint64_t context_bytes;      /* what each context takes for itself */
     unsigned memory_bandwidth_gbytes_s; /* as its library tells; 0: that does not */
     int temperature_c;
     unsigned power_mw;

@@ -244,6 +244,7 @@ static const struct key DEVICE_KEYS[] = {
     KEY(numa, store_int),
     KEY(vram_bytes, store_u64),
     KEY(memory_used_bytes, store_u64),
+    KEY(context_bytes, store_u64),
     KEY(memory_bandwidth_gbytes_s, store_unsigned),
     KEY(temperature_c, store_int),
     KEY(memory_temperature_c, store_int),

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from hcs_agents.detectors import cambricon_abi as abi
 from hcs_agents.detectors.calls import cpu_list, numbered, positive
 from hcs_agents.detectors.cards import Answer, Found, answer_of
-from hcs_agents.detectors.pcie import PcieWays, way_to
+from hcs_agents.detectors.pcie import PcieWays
 from hcs_agents.detectors.port import LibraryBrokenError
 from hcs_agents.hardware import profile_of
-from hcs_bus.events import DeviceFingerprint, Link
+from hcs_bus.events import DeviceFingerprint
 from hcs_bus.names import DeviceId, LinkType, Vendor
 
 BYTES_PER_MB = 1024**2
@@ -85,7 +85,14 @@ def describe_card(
         fp16_gflops=profile.fp16_gflops,
         fp32_gflops=profile.fp32_gflops,
         driver_version=driver_version,
-        links=_links(cndev, device_id, cards, ways, profile.lane_gbytes_s),
+        links=ways.links(
+            device_id,
+            cards,
+            functools.partial(_share_pcie, cndev),
+            fabric=LinkType.MLU_LINK,
+            lanes_to=_ports_to(cndev, cards[device_id].handle),
+            lane_gbytes_s=profile.lane_gbytes_s,
+        ),
         serial=_serial(cndev, handle),
         int8_gops=profile.int8_gops,
         matrix_cores=_cores(cndev, handle),
@@ -181,30 +188,6 @@ def _share_pcie(cndev: abi.Cndev, one: Place, other: Place) -> bool | None:
     if result in abi.LACKING:
         return False
     return answer.relation in abi.PCIE_RELATIONS if result == abi.OK else None
-
-
-def _links(
-    cndev: abi.Cndev,
-    device_id: DeviceId,
-    cards: Mapping[DeviceId, Place],
-    ways: PcieWays[Place],
-    lane_gbytes_s: float,
-) -> tuple[Link, ...]:
-    ports_to = _ports_to(cndev, cards[device_id].handle)
-    links = [
-        Link(
-            peer=peer,
-            type=LinkType.MLU_LINK,
-            lanes=ports,
-            bandwidth_gbytes_s=ports * lane_gbytes_s,
-        )
-        for peer, ports in ports_to.items()
-        if peer in cards and peer != device_id
-    ]
-    share_pcie = functools.partial(_share_pcie, cndev)
-    reached = ways.peers(device_id, cards, share_pcie, wired=ports_to)
-    links += [way_to(peer) for peer in reached]
-    return tuple(sorted(links, key=lambda link: link.peer))
 
 
 def _ports_to(cndev: abi.Cndev, handle: int) -> Counter[DeviceId]:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from hcs_agents.detectors import mthreads_abi as abi
 from hcs_agents.detectors.calls import cpu_list, positive
 from hcs_agents.detectors.cards import Answer, answer_of
-from hcs_agents.detectors.pcie import PcieWays, way_to
+from hcs_agents.detectors.pcie import PcieWays
 from hcs_agents.hardware import profile_of
-from hcs_bus.events import DeviceFingerprint, Link
+from hcs_bus.events import DeviceFingerprint
 from hcs_bus.names import DeviceId, LinkType, Vendor
 
 
@@ -115,7 +115,14 @@ def describe_card(
         fp16_gflops=profile.fp16_gflops,
         fp32_gflops=profile.fp32_gflops,
         driver_version=_driver_version(mtml),
-        links=_links(mtml, device_id, cards, ways, profile.lane_gbytes_s),
+        links=ways.links(
+            device_id,
+            cards,
+            functools.partial(_share_pcie, mtml),
+            fabric=LinkType.MTLINK,
+            lanes_to=_links_to(mtml, cards[device_id]),
+            lane_gbytes_s=profile.lane_gbytes_s,
+        ),
         serial=_serial(mtml, card),
         int8_gops=profile.int8_gops,
         pcie_generation_max=0 if pci is None else positive(pci.max_generation) or 0,
@@ -156,25 +163,6 @@ def _driver_version(mtml: abi.Mtml) -> str:
     version = mtml.text("mtmlSystemGetDriverVersion", system, abi.VERSION_BYTES)
     mtml.call("mtmlLibraryFreeSystem", system)
     return version
-
-
-def _links(
-    mtml: abi.Mtml,
-    device_id: DeviceId,
-    cards: Mapping[DeviceId, Card],
-    ways: PcieWays[Card],
-    lane_gbytes_s: float,
-) -> tuple[Link, ...]:
-    lanes_to = _links_to(mtml, cards[device_id])
-    links = [
-        Link(peer=peer, type=LinkType.MTLINK, lanes=lanes, bandwidth_gbytes_s=lanes * lane_gbytes_s)
-        for peer, lanes in lanes_to.items()
-        if peer in cards and peer != device_id
-    ]
-    share_pcie = functools.partial(_share_pcie, mtml)
-    reached = ways.peers(device_id, cards, share_pcie, wired=lanes_to)
-    links += [way_to(peer) for peer in reached]
-    return tuple(sorted(links, key=lambda link: link.peer))
 
 
 def _share_pcie(mtml: abi.Mtml, one: Card, other: Card) -> bool | None:

@@ -52,6 +52,25 @@ class PcieWays(Generic[Place]):
                 found.append(peer)
         return found
 
+    def links(
+        self,
+        device_id: DeviceId,
+        cards: Mapping[DeviceId, Place],
+        share_pcie: Callable[[Place, Place], bool | None],
+        *,
+        fabric: LinkType,
+        lanes_to: Mapping[DeviceId, int],
+        lane_gbytes_s: float,
+    ) -> tuple[Link, ...]:
+        """Return a card's links to other `cards`: its fabric's, by their lanes, and over PCIe."""
+        links = [
+            Link(peer=peer, type=fabric, lanes=lanes, bandwidth_gbytes_s=lanes * lane_gbytes_s)
+            for peer, lanes in lanes_to.items()
+            if peer in cards and peer != device_id
+        ]
+        links += map(way_to, self.peers(device_id, cards, share_pcie, wired=lanes_to))
+        return tuple(sorted(links, key=lambda link: link.peer))
+
 
 def way_to(peer: DeviceId) -> Link:
     """Return a link over PCIe; `measured` says how wide it is."""

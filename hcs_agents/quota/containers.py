@@ -5,7 +5,8 @@ the ledger's state is the container's. Who has two ledgers at once has two quota
 sent to another ledger, or calls itself another container (only one of a Pod is given a quota), or
 somebody removed the ledger under those who use it. Such containers hold themselves to no quota as
 far as we can tell, `enforced` is false, and what they use is the sum. A ledger that replaces one
-whose processes have all ended is nobody's second.
+whose processes have all ended is nobody's second. It is false as well on a card of which a process
+says that it does not keep to its share, as long as that one lives.
 
 A fact is due when the state differs from what was last published, at most once per interval and
 card; a refusal, or a process that ended, shortens the interval. When the last process has ended,
@@ -105,6 +106,7 @@ class _Container:
     processes: int = 0  # that are connected
     devices: dict[DeviceId, _Device] = field(default_factory=dict)
     queued_at_s: float = NEVER_S
+    unlimited: dict[ClientNumber, frozenset[DeviceId]] = field(default_factory=dict)
 
     def usage(self, device_id: DeviceId) -> DeviceUsage | None:
         """Return what is used of a card; `None`: none of the processes has reported yet."""
@@ -126,7 +128,8 @@ class _Container:
             self.devices[device_id].quota_bytes,
             self.usage(device_id),
             self.processes,
-            device_id not in self.pod.disputed,
+            device_id not in self.pod.disputed
+            and not any(device_id in cards for cards in self.unlimited.values()),
         )
 
     def end_ledger(self, epoch_ns: int) -> None:
@@ -237,6 +240,10 @@ class Containers:
             raise UnknownClientError
         container = known.container
         container.launches.note(known.process, usage.launches)
+        if usage.unlimited:
+            cards = enumerate(known.device_ids)
+            unlimited = frozenset(card for bit, card in cards if usage.unlimited >> bit & 1)
+            container.unlimited[client] = unlimited
         ledger = container.ledgers[known.epoch_ns]
         if usage.revision >= ledger.revision:
             ledger.revision = usage.revision
@@ -257,6 +264,7 @@ class Containers:
         ledger = container.ledgers[known.epoch_ns]
         ledger.clients.discard(client)
         container.processes -= 1
+        container.unlimited.pop(client, None)
         if not ledger.clients:
             container.end_ledger(known.epoch_ns)
         for device in container.devices.values():

@@ -6,6 +6,9 @@ anything malformed, too much, or a pid that is not its own is disconnected and c
 again, ever more seldom, and its program never notices. A restarted agent binds a new socket and
 renames it over the old path, so there is no moment without one; the processes reconnect and say all
 anew.
+
+Each process is also told what the driver says that it has of its cards (`tell_driver`): of that it
+knows its own allocations, and takes the rest for what its contexts cost.
 """
 
 import asyncio
@@ -14,15 +17,24 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hcs_agents.detectors.port import DeviceProcess
 from hcs_agents.quota.containers import NEVER_S, ClientNumber, Containers, UnknownClientError
 from hcs_agents.quota.credentials import PROC, claims_own_pid, peer_pid, pod_of
-from hcs_agents.quota.wire import PACKET_BYTES_MAX, RECLAIM_PACKET, Hello, WireError, decode
+from hcs_agents.quota.wire import (
+    PACKET_BYTES_MAX,
+    RECLAIM_PACKET,
+    Hello,
+    WireError,
+    decode,
+    driver_packet,
+)
 from hcs_bus.errors import ConfigError
 from hcs_bus.events import Quota
+from hcs_bus.names import DeviceId
 
 CLIENTS_MAX = 4096  # processes of one node; further ones are turned away, counted, and try again
 BACKLOG_MAX = 512  # connections not yet accepted; further ones try again in a second
@@ -38,6 +50,9 @@ URGENT_FACT_INTERVAL_S = 0.1  # after a refusal or the end of a process
 LAUNCHES_FACT_INTERVAL_S = 30.0
 SOCKET_PATH_BYTES_MAX = 107  # sockaddr_un has 108 with its end
 SOCKET_MODE = 0o666  # containers run as any user; whoever gets the socket mounted may report
+
+BytesOfPids = Mapping[int, int | None]
+"""What processes, as this node counts them, have of one card; `None`: the driver does not say."""
 
 
 @dataclass(slots=True)
@@ -62,7 +77,7 @@ class _Client:
     connection: socket.socket
     kernel_pid: int
     hello_timeout: asyncio.TimerHandle
-    introduced: bool = False
+    hello: Hello | None = None  # once it has introduced itself
     lost: int = 0
     second: int = 0  # the one that `messages` counts in
     messages: int = 0
@@ -135,10 +150,36 @@ class QuotaServer:
                 self._path.unlink()
 
     @property
-    def pids(self) -> frozenset[int]:
-        """The processes that have introduced themselves and are connected, as this node counts."""
-        clients = self._clients.values()
-        return frozenset(client.kernel_pid for client in clients if client.introduced)
+    def pids(self) -> dict[int, frozenset[DeviceId]]:
+        """The processes that are connected, as this node counts, and the cards they named."""
+        cards: dict[int, frozenset[DeviceId]] = {}
+        for client in self._clients.values():
+            if client.hello is not None:
+                named = frozenset(card.device_id for card in client.hello.devices)
+                cards[client.kernel_pid] = cards.get(client.kernel_pid, named) | named
+        return cards
+
+    def tell_driver(self, used: Mapping[DeviceId, BytesOfPids], *, looked_at_ns: int) -> None:
+        """Tell each process what the driver says that it has of its cards, among those of `used`.
+
+        Who is not in a card's list has nothing of it. `looked_at_ns` is a moment of the monotonic
+        clock before the driver was asked: what a process allocated or freed since is its own to
+        know.
+        """
+        for client in self._clients.values():
+            hello = client.hello
+            lists = [used.get(card.device_id) for card in hello.devices] if hello else []
+            if hello is None or all(listed is None for listed in lists):
+                continue
+            packet = driver_packet(
+                epoch_ns=hello.epoch_ns,
+                looked_at_ns=looked_at_ns,
+                used_bytes=[
+                    None if listed is None else listed.get(client.kernel_pid, 0) for listed in lists
+                ],
+            )
+            with contextlib.suppress(OSError):  # full or gone: the next word says it better
+                client.connection.send(packet)
 
     def state(self) -> list[Quota]:
         """Return what is known of each container and card now, for metrics."""
@@ -207,12 +248,12 @@ class QuotaServer:
         return True
 
     def _greet(self, client: _Client, hello: Hello) -> bool:
-        if client.introduced:
+        if client.hello is not None:
             return False
         if not self._is_honest(client, hello):
             self.counters.forged_total += 1
             return False
-        client.introduced = True
+        client.hello = hello
         client.hello_timeout.cancel()
         # What was lost on earlier connections was counted, or happened while there was no agent.
         client.lost = hello.lost
@@ -291,6 +332,19 @@ class QuotaServer:
         for fact in self._containers.due(now_s=now_s, at_ns=self._clock_ns()):
             self.counters.facts_total += 1
             self._publish(fact)
+
+
+def bytes_by_card(
+    processes: Iterable[DeviceProcess], vram_bytes: Mapping[DeviceId, int]
+) -> dict[DeviceId, dict[int, int | None]]:
+    """Sort a driver's list by the cards that it is of; nobody has more of a card than there is."""
+    found: dict[DeviceId, dict[int, int | None]] = {device_id: {} for device_id in vram_bytes}
+    for process in processes:
+        if process.device_id in found:
+            used = process.used_bytes
+            possible = used is not None and 0 <= used <= vram_bytes[process.device_id]
+            found[process.device_id][process.pid] = used if possible else None
+    return found
 
 
 def _bind(path: Path) -> socket.socket:

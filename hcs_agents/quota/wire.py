@@ -7,6 +7,7 @@ program against the header and compares its bytes with what is read here.
 import enum
 import re
 import struct
+from collections.abc import Sequence
 
 import msgspec
 
@@ -26,8 +27,12 @@ HELLO = struct.Struct(
     + f"{DEVICES_MAX}Q"
 )  # pid, device_count, epoch_ns, process, pod_uid, container, device_ids, quota_bytes
 USAGE = struct.Struct("=QQQII" + "QQQ" * DEVICES_MAX)
-# epoch_ns, revision, launches, device_count, reserved; used_bytes, peak_bytes, refusals per card
+# epoch_ns, revision, launches, device_count, unlimited; used_bytes, peak_bytes, refusals per card
+DRIVER = struct.Struct(f"=QQII{DEVICES_MAX}Q")
+# epoch_ns, looked_at_ns, device_count, reserved; used_bytes
 PACKET_BYTES_MAX = HEADER.size + HELLO.size
+NOT_TOLD = 2**64 - 1
+"""HCS_WIRE_NOT_TOLD: of a card whose driver does not say, or was not asked."""
 
 BYTES_MAX = COUNT_MAX = 2**63 - 1
 """What a fact can say; the interceptor takes no larger quota."""
@@ -42,6 +47,7 @@ class MessageType(enum.IntEnum):
     HELLO = 1  # the process, first
     USAGE = 2  # the process, when its container's ledger changed
     RECLAIM = 3  # the agent: a neighbour of yours ended
+    DRIVER = 4  # the agent: what the driver says that you have of your cards
 
 
 class WireError(Exception):
@@ -78,17 +84,27 @@ class DeviceUsage(msgspec.Struct, frozen=True, kw_only=True):
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """The container's ledger; of two from one epoch, the higher revision is newer.
 
-    The launches are the process's own, of all cards together, since it began.
+    The launches are the process's own, of all cards together, since it began; its own, too, are the
+    cards of which it does not keep to its share, a bit for each.
     """
 
     lost: int
     epoch_ns: int
     revision: int
     launches: int
+    unlimited: int = 0
     devices: tuple[DeviceUsage, ...]
 
 
 RECLAIM_PACKET = HEADER.pack(MAGIC, VERSION, MessageType.RECLAIM, HEADER.size, 0)
+
+
+def driver_packet(*, epoch_ns: int, looked_at_ns: int, used_bytes: Sequence[int | None]) -> bytes:
+    """Return what a process is told of its cards, in the order of its hello; `None`: not known."""
+    told = [NOT_TOLD if used is None else min(used, NOT_TOLD) for used in used_bytes]
+    rest = [NOT_TOLD] * (DEVICES_MAX - len(told))
+    body = DRIVER.pack(epoch_ns, looked_at_ns, len(told), 0, *told, *rest)
+    return HEADER.pack(MAGIC, VERSION, MessageType.DRIVER, HEADER.size + len(body), 0) + body
 
 
 def decode(packet: bytes) -> Hello | Usage:
@@ -129,13 +145,16 @@ def _hello(lost: int, body: bytes) -> Hello:
 
 
 def _usage(lost: int, body: bytes) -> Usage:
-    epoch_ns, revision, launches, count, _reserved, *numbers = USAGE.unpack(body)
+    epoch_ns, revision, launches, count, unlimited, *numbers = USAGE.unpack(body)
     _check(count, [launches, *numbers])
+    if unlimited >> count:
+        raise WireError(f"unlimited is {unlimited:#b}, there are {count} cards")
     return Usage(
         lost=lost,
         epoch_ns=epoch_ns,
         revision=revision,
         launches=launches,
+        unlimited=unlimited,
         devices=tuple(
             DeviceUsage(used_bytes=used, peak_bytes=peak, refusals=refusals)
             for used, peak, refusals in zip(*[iter(numbers[: 3 * count])] * 3, strict=True)

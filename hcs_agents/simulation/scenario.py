@@ -64,6 +64,7 @@ class SimDevice(msgspec.Struct, frozen=True, kw_only=True):
     numa: Annotated[int, msgspec.Meta(ge=-1, le=1023)] = 0
     vram_bytes: Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
     memory_used_bytes: Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)] = 0
+    context_bytes: Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)] = 0  # each context's own
     memory_bandwidth_gbytes_s: Unsigned = 0  # as its library tells; 0: that does not
     temperature_c: Annotated[int, msgspec.Meta(ge=-273, le=1000)] = 35
     power_mw: Unsigned = 60_000

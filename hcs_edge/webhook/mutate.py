@@ -20,6 +20,7 @@ from hcs_control.request import (
     parse_request,
 )
 from hcs_edge.annotations import (
+    DEVICE_INDICES,
     DEVICES,
     RUNTIME,
     SCHEDULER_NAME,
@@ -184,6 +185,7 @@ def _variables(container: str) -> dict[str, Json]:
         "HCS_VENDOR": VENDOR,
         "HCS_RUNTIME": RUNTIME,
         "HCS_DEVICES": DEVICES,
+        "HCS_DEVICE_INDICES": DEVICE_INDICES,
         "HCS_VRAM_QUOTA": VRAM_QUOTA,
     } | {
         runtime.visible_environment: runtime.visible_annotation

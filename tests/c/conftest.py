@@ -29,8 +29,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for runtime in ("cuda", "musa"):
         compile_commands(out / f"{runtime}_lookup", runtime, "-DPROC_ADDRESS")
     launches = ("launches.c", "launch")
-    for runtime in RUNTIMES.keys() - {"cudart"}:  # whose launches are all the driver's
-        library = RUNTIMES[runtime]
+    for runtime, library in RUNTIMES.items():
         compile_commands(out / f"{runtime}_launches", runtime, link(library), program=launches)
         compile_commands(out / f"{runtime}_launches_dlsym", runtime, "-DLOOKUP", program=launches)
     for runtime in ("cuda", "musa"):
@@ -50,8 +49,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checked = "ledger_race_checked"
     _compile_part(out, "ledger_race", *basis)
     _compile_part(out, "ledger_race", *basis, *SANITIZE_THREADS, name_of_output=checked)
+    of_overhead = ("ledger", "lock", *basis)
+    _compile_part(out, "overhead_check", *of_overhead, *SANITIZE)
+    checked = "overhead_check_threads"
+    _compile_part(out, "overhead_check", *of_overhead, *SANITIZE_THREADS, name_of_output=checked)
     account = ("account", "blocks", "connection", "handles", "ledger", "ledger_file", "lock")
-    rest = ("report", "table", *basis)
+    rest = ("overhead", "report", "table", *basis)
     _compile_part(out, "account_race", *account, *rest, *SANITIZE_THREADS)
     return out
 

@@ -15,7 +15,7 @@ HOOKS = (CHECKOUT / "tests" / "golden" / "interceptor_exports.txt").read_text().
 FORMS = (("commands.c", "runtime"), ("launches.c", "launch"))
 NAMES = {
     "cuda": "cu[A-Z]",
-    "hip": "hip[A-Z]",
+    "hip": r"(_Z\d+)?hip[A-Z]",
     "acl": "acl[a-z]*[A-Z]",
     "rt": "rt[a-z]?[A-Z]",
     "cnrt": "cnrt[A-Z]",

@@ -9,6 +9,7 @@ the part of the agent's loop. A driver that lists nobody (Moore Threads') leaves
 import asyncio
 import json
 import os
+import shutil
 import uuid
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,7 @@ from hcs_agents.quota import QuotaServer
 from hcs_bus.events import Quota
 from hcs_bus.names import Vendor
 from tests.support.interceptor import (
+    ACL_PADDING_BYTES,
     CARDS,
     CUDA_OUT_OF_MEMORY,
     MIB,
@@ -33,13 +35,18 @@ from tests.support.interceptor import (
     Program,
     Rig,
     compile_c,
+    compile_commands,
     library_without,
+    link,
 )
 from tests.support.simulated import DetectorProcess, environment
 
+LEDGERS = (Path("/dev/shm"), Path("/tmp"))  # noqa: S108 # where the library keeps them
 QUOTA_BYTES = 64 * MIB
 TAKEN_BYTES = 32 * MIB
+ASKED_BYTES = TAKEN_BYTES - ACL_PADDING_BYTES  # one runtime adds so much
 GRACE_LOOKS = 3
+NOBODY = 65534
 PATIENCE_S = 20.0
 VARIABLES = ("HCS_VRAM_QUOTA", "HCS_DEVICES", "HCS_POD_UID", "HCS_CONTAINER", "HCS_AGENT_SOCKET")
 LISTED = [runtime for runtime, vendor in VENDORS.items() if vendor is not Vendor.MTHREADS]
@@ -68,7 +75,7 @@ class Agent:
     def ledger(self) -> Path:
         """Return where the interceptor keeps a container's ledger by itself."""
         namespace = Path("/proc/self/ns/pid").stat().st_ino
-        return Path(f"/dev/shm/hcs-{self.pod_uid}-trainer-{namespace}.ledger")  # noqa: S108
+        return LEDGERS[0] / f"hcs-{self.pod_uid}-trainer-{namespace}.ledger"
 
     def put_into_pod(self, pid: int) -> None:
         """Let /proc say that a process is in the Pod."""
@@ -109,7 +116,7 @@ async def agent_of(rig: Rig, runtime: str) -> AsyncIterator[Agent]:
             yield agent
         finally:
             agent.server.stop()
-            for directory in (agent.ledger().parent, Path("/tmp")):  # noqa: S108
+            for directory in LEDGERS:
                 for left in directory.glob(f"hcs-{agent.pod_uid}-*"):
                     left.rmdir() if left.is_dir() else left.unlink()
 
@@ -152,7 +159,7 @@ async def check_that_it_is_found_out(
                 agent.put_into_pod(honest.process.pid)
                 agent.put_into_pod(evader.process.pid)
                 assert await take(honest, MIB) == 0
-                assert await take(evader, TAKEN_BYTES) == 0
+                assert await take(evader, ASKED_BYTES) == 0
                 await until(lambda: honest.process.pid in agent.server.pids)
                 await agent.looks_until_it_tells()
                 (told,) = agent.facts
@@ -189,6 +196,25 @@ async def test_a_program_of_any_runtime_without_the_interceptor_is_found_out(
     await check_that_it_is_found_out(rig, runtime, evasion)
 
 
+@pytest.mark.parametrize("runtime", LISTED)
+async def test_a_program_that_uses_a_card_beside_the_one_it_has_a_quota_of_is_found_out(
+    rig: Rig, runtime: str
+) -> None:
+    own, another = CARDS[VENDORS[runtime]][1]
+    async with agent_of(rig, runtime) as agent:
+        with rig.run(f"{runtime}_linked") as program:
+            agent.put_into_pod(program.process.pid)
+            assert await take(program, MIB) == 0
+            await until(lambda: agent.server.pids == {program.process.pid: {own}})
+            assert await asyncio.to_thread(program.ask, "device 1") == [0]
+            assert (await asyncio.to_thread(program.ask, f"alloc {ASKED_BYTES}"))[0] == 0
+            await agent.looks_until_it_tells()
+            (told,) = agent.facts
+            assert (told.device_id, told.enforced, told.processes) == (another, False, 1)
+            assert round(told.used_bytes / TAKEN_BYTES, 2) == 1  # some drivers' unit is larger
+            assert agent.told["trainer"].enforced
+
+
 def without(rig: Rig, runtime: str, function: str) -> Evasion:
     """Let a program find a library of the runtime that has no such function."""
     path = library_without(rig.directory, RUNTIMES[runtime], function)
@@ -212,6 +238,64 @@ async def test_a_program_whose_runtime_cannot_say_which_card_it_uses_is_found_ou
 ) -> None:
     older = without(rig, runtime, function)
     await check_that_it_is_found_out(rig, runtime, older, way="ctypes")
+    assert [json.loads(line)["event"] for line in rig.stderr().splitlines()] == ["no_enforcement"]
+
+
+MEASURING = {
+    "cuda": ("cuEventCreate", "cuEventRecord", "cuEventQuery", "cuEventElapsedTime"),
+    "acl": ("rtEventCreateWithFlag", "rtEventRecord", "rtEventQueryStatus", "rtEventElapsedTime"),
+    "hip": ("hipEventCreateWithFlags", "hipEventRecord", "hipEventQuery", "hipEventElapsedTime"),
+    "cnrt": (
+        "cnCreateNotifier",
+        "cnPlaceNotifier",
+        "cnQueryNotifier",
+        "cnNotifierElapsedTime",
+    ),
+    "musart": (
+        "musaEventCreateWithFlags",
+        "musaEventRecord",
+        "musaEventQuery",
+        "musaEventElapsedTime",
+    ),
+    "musa": ("muEventCreate", "muEventRecord", "muEventQuery", "muEventElapsedTime"),
+}
+"""What the time of launches is measured with."""
+MEASURING_LIBRARIES = {"acl": "libruntime.so", "cnrt": "libcndrv.so"}  # else the runtime's own
+
+
+@pytest.mark.parametrize(
+    ("runtime", "function"),
+    [(runtime, name) for runtime in MEASURING for name in MEASURING[runtime]],
+)
+async def test_a_program_whose_runtime_cannot_measure_its_launches_runs_and_is_told_of(
+    rig: Rig, runtime: str, function: str
+) -> None:
+    library = MEASURING_LIBRARIES.get(runtime, RUNTIMES[runtime])
+    older = library_without(rig.directory, library, function)
+    async with agent_of(rig, runtime) as agent:
+        rig.settings |= {"LD_LIBRARY_PATH": older, "HCS_COMPUTE_SHARE": "1", "HCS_DEBUG": "1"}
+        with rig.run(f"{runtime}_launches") as program:
+            await asyncio.to_thread(program.begin)
+            assert await asyncio.to_thread(program.ask, "launch 1 40") == [0]
+            await until(lambda: "trainer" in agent.told and not agent.told["trainer"].enforced)
+            told = agent.told["trainer"]
+            assert (told.processes, told.quota_bytes) == (1, QUOTA_BYTES)  # of that it is held to
+            assert program.process.pid in agent.server.pids
+            await asyncio.to_thread(program.kill)
+            await until(lambda: agent.told["trainer"].enforced)
+    assert [json.loads(line)["event"] for line in rig.stderr().splitlines()] == ["no_compute_share"]
+
+
+async def test_a_program_that_only_launches_on_a_card_it_cannot_name_is_enforced_no_more(
+    rig: Rig,
+) -> None:
+    older = without(rig, "cuda", "cuCtxGetCurrent")
+    async with agent_of(rig, "cuda") as agent:
+        with rig.run("cuda_launches", HCS_COMPUTE_SHARE="1", **older.given) as program:
+            await asyncio.to_thread(program.begin)
+            assert await asyncio.to_thread(program.ask, "launch 1 40") == [0]
+            await until(lambda: program.process.pid not in agent.server.pids)
+            assert await asyncio.to_thread(program.close) == 0
     assert [json.loads(line)["event"] for line in rig.stderr().splitlines()] == ["no_enforcement"]
 
 
@@ -244,6 +328,22 @@ async def test_a_static_program_is_found_out(rig: Rig) -> None:
         assert round(told.used_bytes / TAKEN_BYTES, 2) == 1
         process.kill()
         await process.wait()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a program another group's rights")
+@pytest.mark.parametrize("runtime", LISTED)
+async def test_a_program_with_more_rights_than_its_caller_is_found_out(
+    rig: Rig, runtime: str
+) -> None:
+    # For such a one the loader preloads nothing, and looks for libraries only where itself says.
+    honest, secure = (rig.directory / f"{runtime}_{way}" for way in ("linked", "secure"))
+    honest.symlink_to(rig.programs / honest.name)
+    beside = f"-Wl,--disable-new-dtags,-rpath,{SIMULATED}"
+    compile_commands(secure, runtime, link(RUNTIMES[runtime]), beside)
+    os.chown(secure, -1, NOBODY)
+    secure.chmod(0o2755)
+    rig.programs = rig.directory
+    await check_that_it_is_found_out(rig, runtime, Evasion(), way="secure")
 
 
 def removed(ledger: Path) -> None:
@@ -288,6 +388,37 @@ async def test_a_second_quota_beside_the_containers_is_told_of_as_long_as_it_is_
                 assert (told.processes, told.used_bytes) == (1, QUOTA_BYTES)
 
 
+async def test_a_copy_of_the_ledger_is_a_second_quota_and_told_of_as_such(rig: Rig) -> None:
+    copy = rig.directory / "copy"
+    async with agent_of(rig, "cuda") as agent:
+        with rig.run("cuda_linked") as honest:
+            assert await take(honest, MIB) == 0
+            await until(lambda: "trainer" in agent.told)
+            shutil.copy(rig.ledger, copy)
+            with rig.run("cuda_linked", HCS_LEDGER=str(copy)) as evader:
+                assert await take(evader, QUOTA_BYTES - MIB) == 0
+                rest = f"alloc {QUOTA_BYTES - MIB}"
+                assert (await asyncio.to_thread(honest.ask, rest))[0] == 0
+                await until(lambda: agent.told["trainer"].used_bytes == 2 * QUOTA_BYTES)
+                told = agent.told["trainer"]
+                assert (told.enforced, told.processes) == (False, 2)
+                await asyncio.to_thread(evader.kill)
+                await until(lambda: agent.told["trainer"].enforced)
+
+
+async def test_the_ledger_by_another_name_is_the_same_one(rig: Rig) -> None:
+    another = rig.directory / "another"
+    async with agent_of(rig, "cuda") as agent:
+        with rig.run("cuda_linked") as first:
+            assert await take(first, TAKEN_BYTES) == 0
+            another.hardlink_to(rig.ledger)
+            with rig.run("cuda_linked", HCS_LEDGER=str(another)) as second:
+                assert await take(second, QUOTA_BYTES) == CUDA_OUT_OF_MEMORY
+                await until(lambda: agent.told["trainer"].refusals == 1)
+                await until(lambda: agent.told["trainer"].processes == 2)
+                assert agent.told["trainer"].enforced
+
+
 async def test_a_container_that_begins_anew_has_one_quota(rig: Rig) -> None:
     async with agent_of(rig, "cuda") as agent:
         facts: list[bool] = []
@@ -305,7 +436,7 @@ async def test_a_container_that_begins_anew_has_one_quota(rig: Rig) -> None:
 def taken_by_another_user(ledger: Path) -> None:
     """Let it be one that this user's processes find and may not use."""
     if os.geteuid() == 0:
-        os.chown(ledger, 65534, 65534)
+        os.chown(ledger, NOBODY, NOBODY)
     else:
         ledger.chmod(0)
 
@@ -340,6 +471,6 @@ async def test_a_ledger_that_is_there_and_of_no_use_is_not_replaced_by_a_second_
                 (told,) = agent.facts
                 assert (told.enforced, told.processes, told.pod_uid) == (False, 1, agent.pod_uid)
                 assert second.process.pid not in agent.server.pids
-                assert not (Path("/tmp") / agent.ledger().name).exists()  # noqa: S108
+                assert not (LEDGERS[1] / agent.ledger().name).exists()
         said = [json.loads(line)["event"] for line in rig.stderr().splitlines()]
         assert said == ["no_enforcement"]

@@ -13,6 +13,8 @@ from tests.support.interceptor import (
     CUDA_OUT_OF_MEMORY,
     INTERCEPTOR,
     MIB,
+    SIMULATED,
+    Program,
     Rig,
     compile_c,
 )
@@ -122,6 +124,53 @@ def test_an_unwritable_place_for_the_ledger_lets_the_application_run(rig: Rig) -
     missing = str(rig.directory / "missing" / "ledger")
     with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(MIB), HCS_LEDGER=missing) as program:
         assert program.begin().ask(f"alloc {2 * MIB}")[0] == 0
+
+
+def test_a_limit_on_the_size_of_files_lets_the_application_run(rig: Rig) -> None:
+    with rig.run("cuda_linked") as program:  # the simulated card has a file, too
+        program.begin().ask("alloc 1")
+    small = ("/bin/sh", "-c", 'ulimit -f 8 && exec "$0"', str(rig.programs / "cuda_linked"))
+    with subprocess.Popen(
+        small,
+        env=rig.environment(HCS_VRAM_QUOTA=str(MIB)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        program = Program(process)
+        assert program.begin().ask(f"alloc {2 * MIB}")[0] == 0
+        assert program.close() == 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"HCS_VRAM_QUOTA": str(MIB)}])
+@pytest.mark.parametrize(
+    ("runtime", "known", "unknown"),
+    [
+        ("cuda", "libcuda.so.1", "libcuda.so.9"),
+        ("hip", "libamdhip64.so", "libamdhip64.us"),
+        ("cnrt", "libcnrt.so", "libcnrt.us"),
+        ("musart", "libmusart.so", "libmusart.us"),
+        ("acl", "libascendcl.so", "libascendcl.us"),
+    ],
+)
+def test_a_runtime_of_an_unknown_version_runs_as_if_we_were_not_there(
+    rig: Rig, runtime: str, known: str, unknown: str, settings: dict[str, str]
+) -> None:
+    library = (
+        (SIMULATED / known).read_bytes().replace(*(f"\0{n}\0".encode() for n in (known, unknown)))
+    )
+    (rig.directory / unknown).write_bytes(library)
+    program = rig.programs / f"{runtime}_of_unknown_version"
+    linked = (rig.programs / f"{runtime}_linked").read_bytes()
+    program.write_bytes(linked.replace(*(f"\0{n}\0".encode() for n in (known, unknown))))
+    program.chmod(0o755)
+    where = {"LD_LIBRARY_PATH": f"{rig.directory}:{SIMULATED}", "HCS_DEBUG": "1"}
+    with rig.run(program.name, **where, **settings) as running:
+        assert running.begin().ask(f"alloc {2 * MIB}")[0] == 0
+        assert running.ask("free 0") == [0]
+        assert running.close() == 0
+    lines = [json.loads(line)["event"] for line in rig.stderr().splitlines()]
+    assert lines == (["no_enforcement"] if settings else [])
 
 
 def test_programs_without_a_card_run_unchanged(rig: Rig) -> None:

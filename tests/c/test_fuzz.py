@@ -1,7 +1,8 @@
 """A fuzzer of our own, with a seed, so that a failure comes again: what can be put in our way.
 
-The environment, and the ledger's file. What arrives at the agent is fuzzed from its side in
-`tests/unit/quota/test_wire.py`; here, that it reads what the C side lays out, field by field.
+The environment, the ledger's file, and what an agent says. What arrives at the agent is fuzzed from
+its side in `tests/unit/quota/test_wire.py`; here, that it reads what the C side lays out, field by
+field.
 """
 
 import random
@@ -17,6 +18,7 @@ from tests.support.interceptor import PROGRAMS, SANITIZE, SOURCES, compile_c
 SEEDS = (1, 2)
 ENVIRONMENTS = 100_000  # of each seed
 LEDGERS = 5_000
+PACKETS = 100_000
 MESSAGES = 500
 
 
@@ -26,14 +28,20 @@ def fuzzers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fuzzers")
     parts = [str(SOURCES / f"{part}.c") for part in ("cards", "debug", "process")]
     compile_c(out / "interceptor", str(PROGRAMS / "fuzz_interceptor.c"), *parts, *SANITIZE)
+    parts = [
+        str(SOURCES / f"{part}.c") for part in ("config", "debug", "ledger", "lock", "process")
+    ]
+    compile_c(out / "agent", str(PROGRAMS / "fuzz_agent.c"), *parts, *SANITIZE)
     compile_c(out / "wire", str(PROGRAMS / "wire_write.c"), *SANITIZE)
     return out
 
 
-def fuzz(fuzzers: Path, *arguments: str | int | Path) -> tuple[int, int]:
+def fuzz(
+    fuzzers: Path, *arguments: str | int | Path, program: str = "interceptor"
+) -> tuple[int, int]:
     """Return how many cases there were, and how many of them were accepted."""
     done = subprocess.run(
-        [str(fuzzers / "interceptor"), *map(str, arguments)],
+        [str(fuzzers / program), *map(str, arguments)],
         env={"ASAN_OPTIONS": "detect_leaks=0"},
         capture_output=True,
         text=True,
@@ -57,6 +65,13 @@ def test_no_ledger_makes_the_interceptor_stray(fuzzers: Path, tmp_path: Path, se
     assert cases == LEDGERS
     assert 0.5 * cases < accepted < 0.95 * cases
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_agent_makes_the_interceptor_stray(fuzzers: Path, seed: int) -> None:
+    packets, believed = fuzz(fuzzers, seed, PACKETS, program="agent")
+    assert packets == PACKETS
+    assert 0.3 * packets < believed < 0.7 * packets
 
 
 def _word(choice: random.Random, length_max: int) -> str:

@@ -1,5 +1,7 @@
 """Each kind of memory that a runtime has is charged when it is made and given back when it ends."""
 
+from itertools import product
+
 import pytest
 
 from tests.support.interceptor import (
@@ -16,9 +18,12 @@ from tests.support.interceptor import (
 QUOTA_BYTES = 72 * MIB  # of 2 MiB pages and of mipmaps, which come in ninths
 BLOCK_BYTES = 18 * MIB
 KINDS = {
-    "cudart": "classic managed pitched array",
+    "cudart": (
+        "classic managed pitched volume array array3d mipmapped mapped "
+        "graph_node graph_uploaded graph_captured graph_alone"
+    ),
     "cuda": (
-        "classic managed pitched array array3d mipmapped physical mapped "
+        "classic managed pitched array array3d mipmapped physical physical_part mapped "
         "graph_node graph_parameters graph_parameters_ptsz graph_uploaded graph_uploaded_ptsz "
         "graph_captured graph_alone"
     ),
@@ -30,7 +35,7 @@ KINDS = {
     "hip": (
         "classic with_flags managed pitched pitched_of_driver volume physical mapped "
         "array array3d mipmapped array_of_driver array3d_of_driver mipmapped_of_driver "
-        "graph_node graph_plain graph_parameters graph_uploaded"
+        "graph_node graph_plain graph_parameters graph_uploaded looked_up looked_up_spt"
     ),
     "cnrt": "classic constant",
     "cndrv": (
@@ -92,12 +97,18 @@ def test_releasing_a_handle_that_is_mapped_gives_nothing_back(rig: Rig, runtime:
         assert program.ask(f"alloc {QUOTA_BYTES}")[0] == 0
 
 
-@pytest.mark.parametrize("form", ["cuda_linked", "cuda_dlsym", "cuda_lookup"])
-def test_a_context_takes_its_memory_with_it(rig: Rig, form: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "act"),
+    [
+        *((f"cuda_{way}", "new_context") for way in ("linked", "dlsym", "lookup")),
+        *(("cuda_linked", f"new_context_{which}_form") for which in ("first", "second", "third")),
+    ],
+)
+def test_a_context_takes_its_memory_with_it(rig: Rig, form: str, act: str) -> None:
     with rig.run(form, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin()
         assert program.ask(f"alloc {MIB}")[0] == 0  # the primary context's
-        assert program.ask("extra new_context") == [0]
+        assert program.ask(f"extra {act}") == [0]
         assert program.ask(f"alloc {BLOCK_BYTES}")[0] == 0
         program.ask("kind managed")
         assert program.ask(f"alloc {BLOCK_BYTES}")[0] == 0
@@ -110,12 +121,13 @@ def test_a_context_takes_its_memory_with_it(rig: Rig, form: str) -> None:
         assert rig.account()["used"] == 35 * MIB
 
 
+@pytest.mark.parametrize("form", ["", "_first_form"])
 @pytest.mark.parametrize("way", ["reset_primary", "release_primary"])
-def test_a_primary_context_takes_its_memory_with_it(rig: Rig, way: str) -> None:
+def test_a_primary_context_takes_its_memory_with_it(rig: Rig, way: str, form: str) -> None:
     with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin()
         assert program.ask(f"alloc {BLOCK_BYTES}")[0] == 0
-        assert program.ask(f"extra {way}") == [0]
+        assert program.ask(f"extra {way}{form}") == [0]
         assert rig.account()["used"] == 0
         assert program.ask("device 0") == [0]
         assert program.ask(f"alloc {QUOTA_BYTES}")[0] == 0
@@ -152,6 +164,27 @@ def test_a_reset_device_gives_all_back(rig: Rig, runtime: str, way: str) -> None
     assert rig.peak_bytes(first_card(runtime)) == QUOTA_BYTES
 
 
+@pytest.mark.parametrize(
+    ("runtime", "kind"),
+    [
+        *product(("hip", "musa", "cndrv"), ("physical", "mapped", "async", "made_pool")),
+        *product(("acl", "rt"), ("physical", "mapped", "pool")),
+    ],
+)
+def test_who_resets_a_card_has_no_memory_twice(rig: Rig, runtime: str, kind: str) -> None:
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+        program.begin().ask(f"kind {kind}")
+        assert program.ask(f"alloc {2 * MIB}")[0] == 0
+        assert program.ask("extra reset") == [0]
+        behind_handle = kind in ("physical", "mapped") and runtime != "hip"
+        held = rig.held_bytes(first_card(runtime)).get(program.process.pid, 0)
+        assert held == rig.account()["used"] == (2 * MIB if behind_handle else 0)
+        program.ask("device 0")
+        program.ask("kind classic")
+        assert program.ask(f"fill {MIB - ACL_PADDING_BYTES}")[1] == (QUOTA_BYTES - held) // MIB
+    assert rig.peak_bytes(first_card(runtime)) <= QUOTA_BYTES
+
+
 @pytest.mark.parametrize(("reset", "left"), [("reset", BLOCK_BYTES), ("reset_at_once", 0)])
 @pytest.mark.parametrize(("runtime", "padding_bytes"), [("acl", ACL_PADDING_BYTES), ("rt", 0)])
 def test_an_ascend_device_is_reset_as_often_as_it_was_set(
@@ -175,9 +208,18 @@ def test_host_memory_and_what_is_imported_cost_nothing(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("way", ["linked", "dlsym"])
-@pytest.mark.parametrize("form", ["total_mib", "total_mib_r0000", "total_mib_r0600"])
-def test_a_cards_properties_show_the_quota(rig: Rig, way: str, form: str) -> None:
-    with rig.run(f"hip_{way}", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
+@pytest.mark.parametrize(
+    ("runtime", "form"),
+    [
+        ("hip", "total_mib"),
+        ("hip", "total_mib_r0000"),
+        ("hip", "total_mib_r0600"),
+        ("musart", "total_mib"),
+        ("musart", "total_mib_v2"),
+    ],
+)
+def test_a_cards_properties_show_the_quota(rig: Rig, runtime: str, way: str, form: str) -> None:
+    with rig.run(f"{runtime}_{way}", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         assert program.begin().ask(f"extra {form}") == [QUOTA_BYTES // MIB]
-    with rig.run(f"hip_{way}") as program:
+    with rig.run(f"{runtime}_{way}") as program:
         assert program.begin().ask(f"extra {form}") == [CARD_BYTES // MIB]

@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.interceptor import (
+    CHECKOUT,
     CUDA_OUT_OF_MEMORY,
     INTERCEPTOR,
     MIB,
@@ -26,6 +28,7 @@ MODES = {
 }
 OWN_RESULT = 4711
 HIP_OUT_OF_MEMORY = 2
+HOOKS = (CHECKOUT / "tests" / "golden" / "interceptor_exports.txt").read_text().split()
 ODD_MOMENTS = ["early", "plain", "closed", "thread", "signal", "exit", "late"]
 
 
@@ -106,6 +109,53 @@ def test_a_lookup_of_a_version_is_held_to_the_quota(
         check=False,
     )
     assert (done.stdout, done.stderr) == (f"{result}\n", "")
+
+
+PROBE = """
+import ctypes, os, sys
+_, way, opened, *names = sys.argv
+if opened != "-":
+    ctypes.CDLL(opened, os.RTLD_NOW | os.RTLD_GLOBAL)
+itself = ctypes.CDLL(None)
+itself.dlvsym.restype = ctypes.c_void_p
+default = ctypes.c_void_p(None)
+for name in names:
+    found = itself.dlvsym(default, name.encode(), b"hip_4.2") if way == "version" else (
+        hasattr(itself, name)
+    )
+    sys.stdout.write(name + "\\n" if found else "")
+"""
+"""Says which names there are in the whole process."""
+
+
+def there(rig: Rig, way: str, opened: str, names: list[str], **settings: str) -> list[str]:
+    """Return which of the names a program finds."""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", PROBE, way, opened, *names],
+        env=rig.environment(**settings),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("way", ["name", "version"])
+def test_what_no_library_has_is_not_there(rig: Rig, way: str) -> None:
+    names = [name for name in HOOKS if not name.startswith("dl")]
+    assert there(rig, way, "-", names, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) == []
+    assert there(rig, way, "-", names) == []
+    of_hip = there(rig, way, "libamdhip64.so", names, HCS_VRAM_QUOTA=str(QUOTA_BYTES))
+    assert of_hip == there(rig, way, "libamdhip64.so", names, LD_PRELOAD="")
+    assert "hipMalloc" in of_hip
+
+
+def test_what_a_library_of_an_unknown_name_has_is_there(rig: Rig, tmp_path: Path) -> None:
+    copy = tmp_path / "libamdhip64.so.99"
+    source = tmp_path / "newer.c"
+    source.write_text("int hipMalloc(void) { return 0; }")
+    compile_c(copy, "-shared", "-fPIC", f"-Wl,-soname,{copy.name}", str(source))
+    assert there(rig, "name", str(copy), ["hipMalloc", "hipFree"]) == ["hipMalloc"]
 
 
 def test_without_a_quota_nothing_is_bound_anew(rig: Rig, plugins: Path) -> None:

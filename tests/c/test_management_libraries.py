@@ -7,6 +7,7 @@ management library about both cards.
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -97,24 +98,71 @@ DCMI = """
 class Hbm(ctypes.Structure):
     _fields_ = [("total", word), ("frequency", ctypes.c_uint), ("used", word),
                 ("temperature", ctypes.c_int), ("bandwidth", ctypes.c_uint)]
+class Ddr(ctypes.Structure):
+    _fields_ = [("total", word), ("available", word), ("rest", word * 12)]
+class Memory(ctypes.Structure):
+    _fields_ = [("total", word), ("frequency", ctypes.c_uint), ("percent", ctypes.c_uint)]
 acl = ctypes.CDLL("libascendcl.so"); dcmi = ctypes.CDLL("libdcmi.so")
-assert acl.aclInit(None) == 0 and acl.aclrtSetDevice(0) == 0 and dcmi.dcmi_init() == 0
+assert acl.aclInit(None) == 0 and acl.aclrtSetDevice(0) == 0
 assert acl.aclrtMallocAlign32(ctypes.byref(block()), size(16 * MIB), 0) == 0
+"""
+
+DCMI_CARDS = f"""{DCMI}
+assert dcmi.dcmi_init() == 0
 cards = (ctypes.c_int * 16)(); count = ctypes.c_int()
 assert dcmi.dcmi_get_card_list(ctypes.byref(count), cards, 16) == 0 and count.value == 2
+"""
+
+DCMI_HBM = f"""{DCMI_CARDS}
 for card in cards[:2]:
-    hbm = Hbm()
+    hbm = Hbm(); older = Hbm()
     assert dcmi.dcmi_get_device_hbm_info(card, 0, ctypes.byref(hbm)) == 0
+    assert dcmi.dcmi_get_hbm_info(card, 0, ctypes.byref(older)) == 0
+    assert (older.total, older.used) == (hbm.total, hbm.used)
     print(json.dumps([hbm.total * MIB, hbm.used * MIB]))
 """
 
+DCMI_DDR = f"""{DCMI_CARDS}
+for card in cards[:2]:
+    ddr = Ddr(); memory = Memory(); older = Memory()
+    assert dcmi.dcmi_get_device_memory_info_v3(card, 0, ctypes.byref(ddr)) == 0
+    assert dcmi.dcmi_get_device_memory_info_v2(card, 0, ctypes.byref(memory)) == 0
+    assert dcmi.dcmi_get_memory_info(card, 0, ctypes.byref(older)) == 0
+    assert older.total == memory.total == ddr.total and older.percent == memory.percent
+    used = ddr.total - ddr.available
+    assert ddr.total == 1024 or memory.percent == used * 100 // ddr.total
+    print(json.dumps([ddr.total * MIB, used * MIB]))
+"""
+
+DCMI_950 = f"""{DCMI}
+assert dcmi.dcmiv2_init() == 0
+for number in range(2):
+    hbm = Hbm()
+    assert dcmi.dcmi_get_device_hbm_info(number, 0, ctypes.byref(hbm)) == -8255
+    assert dcmi.dcmiv2_get_device_hbm_info(number, ctypes.byref(hbm)) == 0
+    print(json.dumps([hbm.total * MIB, hbm.used * MIB]))
+"""
+
+
+@dataclass(frozen=True)
+class Library:
+    """One of the other vendors' libraries."""
+
+    vendor: Vendor
+    script: str
+    model: str = ""
+    """Of the cards, where it is not the usual one."""
+
+
 OTHERS = {
-    Vendor.HYGON: ROCM_SMI,
-    Vendor.CAMBRICON: CNDEV,
-    Vendor.MTHREADS: MTML,
-    Vendor.HUAWEI: DCMI,
+    "rocm_smi": Library(Vendor.HYGON, ROCM_SMI),
+    "cndev": Library(Vendor.CAMBRICON, CNDEV),
+    "mtml": Library(Vendor.MTHREADS, MTML),
+    "dcmi": Library(Vendor.HUAWEI, DCMI_HBM),
+    "dcmi of a card with DDR": Library(Vendor.HUAWEI, DCMI_DDR, model="310P3"),
+    "dcmi of the 950": Library(Vendor.HUAWEI, DCMI_950, model="950PR"),
 }
-EACH_OTHER = pytest.mark.parametrize("vendor", OTHERS, ids=lambda vendor: vendor.value)
+EACH_OTHER = pytest.mark.parametrize("name", OTHERS)
 
 
 def run(rig: Rig, script: str, **settings: str) -> list[list[int]]:
@@ -135,13 +183,15 @@ def answers(rig: Rig, **settings: str) -> list[list[int]]:
     return run(rig, NVML, **{"HCS_DEVICES": ",".join(GPUS), **settings})
 
 
-def other_answers(rig: Rig, vendor: Vendor, **settings: str) -> list[list[int]]:
-    """Return total and used of each card of another vendor."""
-    text = rig.scenario.read_text()
+def other_answers(rig: Rig, name: str, **settings: str) -> list[list[int]]:
+    """Return total and used of each card, as one of the other libraries says it."""
+    library = OTHERS[name]
+    usual, _ = CARDS[library.vendor]
+    text = rig.scenario.read_text().replace(usual, library.model or usual)
     for npu, die in zip(NPUS, DIES, strict=True):
         text = text.replace(npu, die)
     rig.scenario.write_text(text)
-    return run(rig, OTHERS[vendor], **{"HCS_DEVICES": ",".join(IDS[vendor]), **settings})
+    return run(rig, library.script, **{"HCS_DEVICES": ",".join(IDS[library.vendor]), **settings})
 
 
 def test_nvml_shows_the_quota(rig: Rig) -> None:
@@ -181,43 +231,43 @@ def test_nvml_never_underflows(rig: Rig) -> None:
 
 
 @EACH_OTHER
-def test_the_other_vendors_libraries_show_the_quota(rig: Rig, vendor: Vendor) -> None:
-    said = other_answers(rig, vendor, HCS_VRAM_QUOTA=str(QUOTA_BYTES))
+def test_the_other_vendors_libraries_show_the_quota(rig: Rig, name: str) -> None:
+    said = other_answers(rig, name, HCS_VRAM_QUOTA=str(QUOTA_BYTES))
     assert said == [[QUOTA_BYTES, 16 * MIB], [QUOTA_BYTES, 0]]
 
 
 @EACH_OTHER
-def test_they_go_by_the_cards_id(rig: Rig, vendor: Vendor) -> None:
+def test_they_go_by_the_cards_id(rig: Rig, name: str) -> None:
     settings = {"HCS_VRAM_QUOTA": f"{32 * MIB},{64 * MIB}"}
-    settings["HCS_DEVICES"] = ",".join(reversed(IDS[vendor]))
-    assert [total for total, _ in other_answers(rig, vendor, **settings)] == [64 * MIB, 32 * MIB]
+    settings["HCS_DEVICES"] = ",".join(reversed(IDS[OTHERS[name].vendor]))
+    assert [total for total, _ in other_answers(rig, name, **settings)] == [64 * MIB, 32 * MIB]
 
 
 @EACH_OTHER
-def test_a_card_of_somebody_else_shows_itself(rig: Rig, vendor: Vendor) -> None:
-    settings = {"HCS_VRAM_QUOTA": str(QUOTA_BYTES), "HCS_DEVICES": IDS[vendor][0]}
-    assert [total for total, _ in other_answers(rig, vendor, **settings)] == [
+def test_a_card_of_somebody_else_shows_itself(rig: Rig, name: str) -> None:
+    settings = {"HCS_VRAM_QUOTA": str(QUOTA_BYTES), "HCS_DEVICES": IDS[OTHERS[name].vendor][0]}
+    assert [total for total, _ in other_answers(rig, name, **settings)] == [
         QUOTA_BYTES,
         CARD_BYTES,
     ]
 
 
-@pytest.mark.parametrize("vendor", [Vendor.HYGON, Vendor.CAMBRICON, Vendor.HUAWEI])
-def test_without_ids_the_librarys_own_number_counts(rig: Rig, vendor: Vendor) -> None:
+@pytest.mark.parametrize("name", [name for name in OTHERS if name != "mtml"])
+def test_without_ids_the_librarys_own_number_counts(rig: Rig, name: str) -> None:
     settings = {"HCS_VRAM_QUOTA": f"{32 * MIB},{64 * MIB}", "HCS_DEVICES": ""}
-    assert [total for total, _ in other_answers(rig, vendor, **settings)] == [32 * MIB, 64 * MIB]
+    assert [total for total, _ in other_answers(rig, name, **settings)] == [32 * MIB, 64 * MIB]
 
 
 @EACH_OTHER
-def test_they_show_the_card_without_a_quota_or_with_a_larger_one(rig: Rig, vendor: Vendor) -> None:
+def test_they_show_the_card_without_a_quota_or_with_a_larger_one(rig: Rig, name: str) -> None:
     for quota in ("", str(4 * CARD_BYTES)):
-        said = other_answers(rig, vendor, HCS_VRAM_QUOTA=quota)
+        said = other_answers(rig, name, HCS_VRAM_QUOTA=quota)
         assert [total for total, _ in said] == [CARD_BYTES, CARD_BYTES]
 
 
 @EACH_OTHER
-def test_they_show_a_full_quota_as_full(rig: Rig, vendor: Vendor) -> None:
-    said = other_answers(rig, vendor, HCS_VRAM_QUOTA=str(16 * MIB))
+def test_they_show_a_full_quota_as_full(rig: Rig, name: str) -> None:
+    said = other_answers(rig, name, HCS_VRAM_QUOTA=str(16 * MIB))
     assert said[0] == [16 * MIB, 16 * MIB]
 
 

@@ -14,9 +14,10 @@ STEP_BYTES = 32 * MIB  # in which the driver's pools grow
 QUOTA_BYTES = 4 * STEP_BYTES
 FULL = [CUDA_OUT_OF_MEMORY, 4]
 KINDS = {
-    "cuda": "async async_ptsz async_then_free pool pool_ptsz made_pool",
+    "cuda": ("async async_ptsz async_then_free pool pool_ptsz made_pool pool_of_part managed_pool"),
     "hip": "async pool made_pool",
-    **dict.fromkeys(("cudart", "cnrt", "cndrv", "musart", "musa"), "async"),
+    "cudart": "async async_ptsz async_then_free pool made_pool",
+    **dict.fromkeys(("cnrt", "cndrv", "musart", "musa"), "async"),
 }
 EACH_KIND = [
     pytest.param(f"{runtime}_{way}", kind, id=f"{runtime}-{way}-{kind}")

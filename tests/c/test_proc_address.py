@@ -46,7 +46,7 @@ class Runtime:
 CUDA = Runtime(
     "libcuda.so.1",
     ("cuGetProcAddress", "cuGetProcAddress_v2"),
-    (2000, 3020, 7000, 10000, 11000, 11030, 12000, 12090),
+    (2000, 3020, 7000, 10000, 11000, 11030, 12000, 12090, 13050),
     ("cu",),
 )
 HIP = Runtime(
@@ -128,6 +128,8 @@ def expected_forms() -> Iterator[tuple[str, Question, str]]:
         for flags, suffix in ((0, ""), (LEGACY_STREAM, ""), (PER_THREAD_STREAM, "_ptsz")):
             launch = Question(lookup, "cuLaunchKernel", 12090, flags)
             yield "cuda", launch, f"cuLaunchKernel{suffix}"
+        for version, form in ((12090, "cuCtxSynchronize"), (13050, "cuCtxSynchronize_v2")):
+            yield "cuda", Question(lookup, "cuCtxSynchronize", version, 0), form
         yield "cuda", Question(lookup, "cuMemAlloc", 3020, 0), "cuMemAlloc_v2"
         yield "cuda", Question(lookup, "cuGetProcAddress", 11030, 0), old
         yield "cuda", Question(lookup, "cuGetProcAddress", 12000, 0), new

@@ -205,6 +205,49 @@ def test_a_card_that_the_container_knows_by_the_nodes_number_has_its_quota(
     assert rig.peak_bytes(first_card(runtime) + 1) == 32 * MIB
 
 
+@pytest.mark.parametrize("late", ["1", "7", "unknown", ","])
+@pytest.mark.parametrize(
+    ("runtime", "variable"),
+    [
+        ("acl", "ASCEND_RT_VISIBLE_DEVICES"),
+        ("hip", "HIP_VISIBLE_DEVICES"),
+        ("cnrt", "MLU_VISIBLE_DEVICES"),
+        ("musart", "MUSA_VISIBLE_DEVICES"),
+    ],
+)
+def test_the_only_card_has_its_quota_whatever_the_program_tells_those_that_it_starts(
+    rig: Rig, runtime: str, variable: str, late: str
+) -> None:
+    container = {"HCS_VRAM_QUOTA": str(32 * MIB), "HCS_DEVICES": "any"}
+    with rig.run(f"{runtime}_linked", **container) as program:
+        program.begin()  # the runtime has read it, and we have not
+        assert program.ask(f"environment {variable}={late}") == [0]
+        assert program.ask(f"fill {MIB - ACL_PADDING_BYTES}")[1] == 32
+    assert rig.peak_bytes(first_card(runtime)) <= 32 * MIB
+
+
+@pytest.mark.parametrize("blanks", ["1 ", " 1", "1,"])
+@pytest.mark.parametrize(
+    ("runtime", "variable"), [("hip", "HIP_VISIBLE_DEVICES"), ("cnrt", "MLU_VISIBLE_DEVICES")]
+)
+def test_processes_that_are_given_one_card_each_are_charged_to_those(
+    rig: Rig, runtime: str, variable: str, blanks: str
+) -> None:
+    container = {
+        "HCS_VRAM_QUOTA": f"{64 * MIB},{32 * MIB}",
+        "HCS_DEVICES": "any,other",
+        "HCS_DEVICE_INDICES": "0,1",
+    }
+    with (
+        rig.run(f"{runtime}_linked", **container, **{variable: "0"}) as first,
+        rig.run(f"{runtime}_linked", **container, **{variable: blanks}) as second,
+    ):
+        assert first.begin().ask(f"fill {MIB}")[1] == 64
+        assert second.begin().ask(f"fill {MIB}")[1] == 32
+    number = first_card(runtime)
+    assert (rig.peak_bytes(number), rig.peak_bytes(number + 1)) == (64 * MIB, 32 * MIB)
+
+
 def test_a_bad_free_is_the_runtimes_matter(rig: Rig) -> None:
     with rig.run("cuda_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin()

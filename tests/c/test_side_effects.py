@@ -108,34 +108,22 @@ def umask() -> Iterator[None]:
     os.umask(before)
 
 
+@pytest.mark.parametrize("who", ["program", "forked_child"])
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_who_allocates_keeps_what_is_its_own(rig: Rig, runtime: str) -> None:
+def test_who_allocates_keeps_what_is_its_own(rig: Rig, runtime: str, who: str) -> None:
     with listening(rig, runtime) as agent, rig.run(f"{runtime}_linked") as program:
-        pid = program.process.pid
+        pid = parent = program.process.pid
         assert program.ask("stop") == [0]  # it runs
-        before, given = kept(pid), environment(pid)
+        before, given = kept(parent), environment(parent)
+        if who == "forked_child":
+            assert program.ask("fork") == [0]
+            pid = child_of(parent)
         allocate(program)
         agent.wait_for_a_process()
-        assert kept(pid) == before
+        assert kept(parent) == kept(pid) == before
         assert program.ask("exec") == [0]
         assert program.ask("stop") == [0]
         assert (kept(pid), environment(pid)) == (before, given)
-
-
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_a_forked_child_keeps_what_is_its_own(rig: Rig, runtime: str) -> None:
-    with listening(rig, runtime) as agent, rig.run(f"{runtime}_linked") as program:
-        parent = program.process.pid
-        assert program.ask("stop") == [0]
-        before, given = kept(parent), environment(parent)
-        assert program.ask("fork") == [0]
-        child = child_of(parent)
-        allocate(program)
-        agent.wait_for_a_process()
-        assert kept(parent) == kept(child) == before
-        assert program.ask("exec") == [0]
-        assert program.ask("stop") == [0]
-        assert (kept(child), environment(child)) == (before, given)
 
 
 @pytest.mark.parametrize("runtime", KINDS)

@@ -38,11 +38,12 @@ CARD_BYTES = 1024 * MIB
 CUDA_GRANULARITY_BYTES = 512
 HIP_GRANULARITY_BYTES = 4096
 ACL_PADDING_BYTES = 32
+ACL_PAGE_BYTES = 4096
 SMALLEST_BLOCK_BYTES = {
     "cuda": CUDA_GRANULARITY_BYTES,
     "cudart": CUDA_GRANULARITY_BYTES,
-    "acl": 2 * ACL_PADDING_BYTES,
-    "rt": 1,
+    "acl": ACL_PAGE_BYTES,
+    "rt": ACL_PAGE_BYTES,
     "hip": HIP_GRANULARITY_BYTES,
     "cnrt": 1,
     "cndrv": 1,
@@ -141,11 +142,13 @@ def _run(*command: str) -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
 
-def node(node_name: str = "sim", *, card_bytes: int = CARD_BYTES) -> Scenario:
+def node(
+    node_name: str = "sim", *, card_bytes: int = CARD_BYTES, context_bytes: int = 0
+) -> Scenario:
     """Return a node with two cards of each vendor, all of `card_bytes`."""
     devices = (
         SimDevice(vendor=vendor, model=model, id=id_, pci=f"0000:{bus:x}{n}:00.0",
-                  vram_bytes=card_bytes)
+                  vram_bytes=card_bytes, context_bytes=context_bytes)
         for bus, (vendor, (model, ids)) in enumerate(CARDS.items())
         for n, id_ in enumerate(ids)
     )  # fmt: skip
@@ -207,9 +210,11 @@ class Rig:
     programs: Path
     settings: dict[str, str] = field(default_factory=dict)
     card_bytes: int = CARD_BYTES
+    context_bytes: int = 0
 
     def __post_init__(self) -> None:
-        self.scenario.write_text(encode(node(card_bytes=self.card_bytes)))
+        made = node(card_bytes=self.card_bytes, context_bytes=self.context_bytes)
+        self.scenario.write_text(encode(made))
 
     @property
     def scenario(self) -> Path:

@@ -10,8 +10,18 @@ CUDA_KINDS = (
     "cooperative_ptsz",
 )
 KINDS = {
-    "cuda": CUDA_KINDS,
-    "acl": ("kernel", "in_stream", "second", "configured", "with_host_arguments", "with_array"),
+    "cuda": (*CUDA_KINDS, "on_several_cards", "grid", "grid_in_stream"),
+    "cudart": CUDA_KINDS,
+    "acl": (
+        "kernel",
+        "in_stream",
+        "second",
+        "configured",
+        "with_host_arguments",
+        "with_array",
+        "of_threads",
+        "of_threads_with_host_arguments",
+    ),
     "rt": (
         "kernel",
         "in_stream",
@@ -57,6 +67,12 @@ KINDS = {
         "configured_of_driver",
         "extended",
         "extended_of_module",
+        "extended_of_module_mangled",
+        "extended_first_form",
+        "extended_first_form_mangled",
+        "on_several_cards",
+        "cooperative_on_several_cards",
+        "of_module_on_several_cards",
     ),
     "cnrt": ("kernel", "in_stream"),
     "cndrv": ("kernel", "in_stream", "in_own", "in_legacy", "configured", "exported"),

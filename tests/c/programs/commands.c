@@ -166,6 +166,8 @@ static void obey(const char *command, const char *text) {
         choose(text);
     } else if (strcmp(command, "extra") == 0) {
         do_extra(text);
+    } else if (strcmp(command, "environment") == 0) {
+        printf("%d\n", putenv(strdup(text)));
     } else if (strcmp(command, "exec") == 0) {
         puts("0");
         fflush(stdout);

@@ -80,6 +80,19 @@ static void an_unmap_that_failed_can_be_done_again(void) {
     assert(used_pages() == 0);
 }
 
+static void what_was_imported_is_unmapped_with_ours(void) {
+    create(HANDLE, 1);
+    hcs_handle_mapped(HANDLE, ADDRESS, PAGE_BYTES);
+    hcs_handle_mapped(HANDLE + 1, ADDRESS + PAGE_BYTES, PAGE_BYTES);
+    release(HANDLE);
+    fail_to_unmap(ADDRESS, 2);
+    unmap(ADDRESS + PAGE_BYTES, 1);
+    assert(used_pages() == 1);
+    hcs_handle_mapped(HANDLE + 1, ADDRESS + PAGE_BYTES, PAGE_BYTES);
+    unmap(ADDRESS, 2);
+    assert(used_pages() == 0);
+}
+
 /* Another thread may map there before we are back from the unmap. */
 static void an_address_is_anothers_as_soon_as_it_is_unmapped(void) {
     create(HANDLE, 1);
@@ -100,6 +113,7 @@ int main(void) {
     what_was_not_released_can_be_mapped();
     a_failed_release_of_a_stranger_leaves_nothing();
     an_unmap_that_failed_can_be_done_again();
+    what_was_imported_is_unmapped_with_ours();
     an_address_is_anothers_as_soon_as_it_is_unmapped();
     return 0;
 }

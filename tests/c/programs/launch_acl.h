@@ -15,8 +15,13 @@
     X(aclrtLaunchKernelWithHostArgs, (void *, uint32_t, void *, void *, void *, size_t, void *,    \
                                       size_t))                                                     \
     X(aclrtLaunchKernelWithArgsArray, (void *, uint32_t, void *, void *, void **))                 \
+    X(aclrtLaunchSIMTKernelWithArgsArray, (void *, struct threads, struct threads, size_t, void *, \
+                                           void *, void **))                                       \
+    X(aclrtLaunchSIMTKernelWithHostArgs, (void *, struct threads, struct threads, size_t, void *,  \
+                                          void *, void *, size_t, void *, size_t))                 \
     X(aclmdlRIExecuteAsync, (void *, void *))                                                      \
     X(aclmdlRIExecute, (void *, int32_t))
+struct threads { uint32_t x, y, z; }; /* dim3 */
 FUNCTIONS(DECLARE)
 
 static int begin(void) { return aclInit(NULL); }
@@ -49,6 +54,15 @@ static int with_host_arguments(unsigned blocks) {
 static int with_array(unsigned blocks) {
     return aclrtLaunchKernelWithArgsArray(function, blocks, stream, NULL, NULL);
 }
+static int of_threads(unsigned blocks) {
+    struct threads grid = {blocks, 1, 1}, block = {32, 1, 1};
+    return aclrtLaunchSIMTKernelWithArgsArray(function, grid, block, 0, stream, NULL, NULL);
+}
+static int of_threads_with_host_arguments(unsigned blocks) {
+    struct threads grid = {1, blocks, 1}, block = {32, 1, 1};
+    return aclrtLaunchSIMTKernelWithHostArgs(function, grid, block, 0, stream, NULL, function,
+                                             sizeof function, NULL, 0);
+}
 static int graph(unsigned unused) {
     (void)unused;
     return aclmdlRIExecuteAsync(executable, stream);
@@ -65,6 +79,8 @@ static const struct kind kinds[] = {
     {"configured", configured},
     {"with_host_arguments", with_host_arguments},
     {"with_array", with_array},
+    {"of_threads", of_threads},
+    {"of_threads_with_host_arguments", of_threads_with_host_arguments},
     {"graph", graph},
     {"graph_awaited", graph_awaited},
     {NULL, NULL},

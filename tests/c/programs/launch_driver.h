@@ -19,11 +19,20 @@
     X(DRIVER(LaunchCooperativeKernel), (void *, GRID))                                             \
     X(DRIVER(LaunchCooperativeKernel_ptsz), (void *, GRID))                                        \
     X(DRIVER(GraphLaunch), (void *, void *))                                                       \
-    X(DRIVER(GraphLaunch_ptsz), (void *, void *))
+    X(DRIVER(GraphLaunch_ptsz), (void *, void *))                                                  \
+    OLDER_LAUNCHES(X)
+#ifndef OLDER_LAUNCHES /* those that only CUDA has */
+#define OLDER_LAUNCHES(X)
+#endif
 struct launch {
     unsigned grid[3], block[3], shared_bytes;
     void *stream, *attributes;
     unsigned attribute_count;
+};
+struct cooperative {
+    void *function;
+    unsigned grid[3], block[3], shared_bytes;
+    void *stream, **parameters;
 };
 
 FUNCTIONS(DECLARE)
@@ -65,6 +74,18 @@ static int cooperative(unsigned blocks) {
 static int cooperative_ptsz(unsigned blocks) {
     return DRIVER(LaunchCooperativeKernel_ptsz)(NULL, KERNEL(NULL));
 }
+#ifdef HAS_OLDER_LAUNCHES
+static int on_several_cards(unsigned blocks) {
+    struct cooperative launches[] = {{NULL, {blocks, 1, 1}, {32, 1, 1}, 0, stream, NULL}};
+    return cuLaunchCooperativeKernelMultiDevice(launches, 1, 0);
+}
+static int grid(unsigned blocks) {
+    return blocks == 1 ? cuLaunch(NULL) : cuLaunchGrid(NULL, (int)blocks, 1);
+}
+static int grid_in_stream(unsigned blocks) {
+    return cuLaunchGridAsync(NULL, 1, (int)blocks, stream);
+}
+#endif
 static int graph(unsigned unused) {
     (void)unused;
     return DRIVER(GraphLaunch)(executable, stream);
@@ -82,6 +103,11 @@ static const struct kind kinds[] = {
     {"configured_ptsz", configured_ptsz},
     {"cooperative", cooperative},
     {"cooperative_ptsz", cooperative_ptsz},
+#ifdef HAS_OLDER_LAUNCHES
+    {"on_several_cards", on_several_cards},
+    {"grid", grid},
+    {"grid_in_stream", grid_in_stream},
+#endif
     {"graph", graph},
     {"graph_ptsz", graph_ptsz},
     {NULL, NULL},

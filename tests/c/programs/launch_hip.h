@@ -27,8 +27,23 @@
     X(hipExtModuleLaunchKernel, (void *, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t,         \
                                  uint32_t, size_t, void *, void **, void **, void *, void *,       \
                                  uint32_t))                                                        \
+    X(EXT_MANGLED, (void *, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, size_t,    \
+                    void *, void **, void **, void *, void *, uint32_t))                           \
+    X(hipHccModuleLaunchKernel, (void *, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t,         \
+                                 uint32_t, size_t, void *, void **, void **, void *, void *))      \
+    X(HCC_MANGLED, (void *, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t, size_t,    \
+                    void *, void **, void **, void *, void *))                                     \
+    X(hipLaunchCooperativeKernelMultiDevice, (const struct runtime_launch *, int, unsigned))       \
+    X(hipExtLaunchMultiKernelMultiDevice, (const struct runtime_launch *, int, unsigned))          \
+    X(hipModuleLaunchCooperativeKernelMultiDevice, (const struct module_launch *, unsigned,        \
+                                                    unsigned))                                     \
     X(hipGraphLaunch, (void *, void *))                                                            \
     X(hipGraphLaunch_spt, (void *, void *))
+/* As C++ names what has the same name in C. */
+#define EXT_MANGLED                                                                                \
+    _Z24hipExtModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_j
+#define HCC_MANGLED                                                                                \
+    _Z24hipHccModuleLaunchKernelP18ihipModuleSymbol_tjjjjjjmP12ihipStream_tPPvS4_P11ihipEvent_tS6_
 struct dim3 {
     uint32_t x, y, z;
 };
@@ -42,6 +57,18 @@ struct driver_launch { /* HIP_LAUNCH_CONFIG */
     unsigned grid[3], block[3], shared_bytes;
     void *stream, *attributes;
     unsigned attribute_count;
+};
+struct runtime_launch { /* hipLaunchParams */
+    void *function;
+    struct dim3 grid, block;
+    void **parameters;
+    size_t shared_bytes;
+    void *stream;
+};
+struct module_launch { /* hipFunctionLaunchParams */
+    void *function;
+    unsigned grid[3], block[3], shared_bytes;
+    void *stream, **parameters;
 };
 
 FUNCTIONS(DECLARE)
@@ -89,9 +116,30 @@ static int extended(unsigned blocks) {
     return hipExtLaunchKernel(NULL, GRID, NULL, 0, stream, NULL, NULL, 0);
 }
 /* Of so many threads, not blocks. */
+#define THREADS blocks * 64, 1, 1, 64, 1, 1
 static int extended_of_module(unsigned blocks) {
-    return hipExtModuleLaunchKernel(NULL, blocks * 64, 1, 1, 64, 1, 1, 0, stream, NULL, NULL, NULL,
-                                    NULL, 0);
+    return hipExtModuleLaunchKernel(NULL, THREADS, 0, stream, NULL, NULL, NULL, NULL, 0);
+}
+static int extended_of_module_mangled(unsigned blocks) {
+    return EXT_MANGLED(NULL, THREADS, 0, stream, NULL, NULL, NULL, NULL, 0);
+}
+static int extended_first_form(unsigned blocks) {
+    return hipHccModuleLaunchKernel(NULL, THREADS, 0, stream, NULL, NULL, NULL, NULL);
+}
+static int extended_first_form_mangled(unsigned blocks) {
+    return HCC_MANGLED(NULL, THREADS, 0, stream, NULL, NULL, NULL, NULL);
+}
+static int on_several_cards(unsigned blocks) {
+    struct runtime_launch launch = {NULL, GRID, NULL, 0, stream};
+    return hipExtLaunchMultiKernelMultiDevice(&launch, 1, 0);
+}
+static int cooperative_on_several_cards(unsigned blocks) {
+    struct runtime_launch launch = {NULL, GRID, NULL, 0, stream};
+    return hipLaunchCooperativeKernelMultiDevice(&launch, 1, 0);
+}
+static int of_module_on_several_cards(unsigned blocks) {
+    struct module_launch launch = {NULL, {blocks, 1, 1}, {64, 1, 1}, 0, stream, NULL};
+    return hipModuleLaunchCooperativeKernelMultiDevice(&launch, 1, 0);
 }
 static int graph(unsigned unused) {
     (void)unused;
@@ -114,6 +162,12 @@ static const struct kind kinds[] = {
     {"configured_of_driver", configured_of_driver},
     {"extended", extended},
     {"extended_of_module", extended_of_module},
+    {"extended_of_module_mangled", extended_of_module_mangled},
+    {"extended_first_form", extended_first_form},
+    {"extended_first_form_mangled", extended_first_form_mangled},
+    {"on_several_cards", on_several_cards},
+    {"cooperative_on_several_cards", cooperative_on_several_cards},
+    {"of_module_on_several_cards", of_module_on_several_cards},
     {"graph", graph},
     {"graph_spt", graph_spt},
     {NULL, NULL},

@@ -8,7 +8,7 @@ static void *proc_address(void *library, const char *name) {
     snprintf(plain, sizeof plain, "%s", name);
     char *suffix = strstr(plain, "_ptsz");
     uint64_t flags = suffix != NULL ? 2 : 0;
-    suffix = suffix != NULL ? suffix : strstr(plain, "_v2");
+    suffix = suffix != NULL ? suffix : strstr(plain, "_v");
     if (suffix != NULL) {
         *suffix = '\0';
     }

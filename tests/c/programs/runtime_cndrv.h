@@ -15,6 +15,7 @@
     X(cnMallocNodeConstant, (uint64_t *, uint64_t, int))                                           \
     X(cnMallocFrameBuffer, (uint64_t *, uint64_t, int))                                            \
     X(cnMemMerge, (uint64_t *, unsigned, const uint64_t *))                                        \
+    X(cnCreateQueue, (void **, unsigned))                                                          \
     X(cnMemAllocAsync, (uint64_t *, uint64_t, void *))                                             \
     X(cnMemAllocFromPoolAsync, (uint64_t *, uint64_t, void *, void *))                             \
     X(cnMemPoolCreate, (void **, const struct pool_properties *))                                  \
@@ -37,6 +38,7 @@
     X(cnMemGetInfo, (uint64_t *, uint64_t *))                                                      \
     X(cnMemGetNodeInfo, (uint64_t *, uint64_t *, int))                                             \
     X(cnDeviceTotalMem, (uint64_t *, uint64_t))                                                    \
+    X(cnIpcOpenMemHandle, (uint64_t *, void *, unsigned))                                          \
     X(cnGetExportFunction, (const char *, const void **))
 struct pool_properties { int type, handle_types, location; uint32_t id; size_t max, rest[8]; };
 struct properties { int type, handle_types, location_type; uint32_t location_id; char flags[4]; };
@@ -91,6 +93,16 @@ static int exported(uint64_t *block, size_t bytes) {
 }
 
 static int in_queue(uint64_t *block, size_t bytes) { return cnMemAllocAsync(block, bytes, NULL); }
+/* In a queue of the card behind the current one. */
+static void *next_card_queue;
+static int in_next_cards_queue(uint64_t *block, size_t bytes) {
+    int device = current_device;
+    int result = next_card_queue != NULL
+                     ? 0
+                     : use_device(device + 1) || cnCreateQueue(&next_card_queue, 0) ||
+                           use_device(device);
+    return result != 0 ? 999 : cnMemAllocAsync(block, bytes, next_card_queue);
+}
 static int release_in_queue(uint64_t block) { return cnMemFreeAsync(block, NULL); }
 static int physical(uint64_t *block, size_t bytes) {
     struct properties properties = {0, 0, 1, (uint32_t)current_device, {0}};
@@ -139,6 +151,7 @@ static const struct kind kinds[] = {
     {"made_pool", in_made_pool, release_in_queue},
     {"exported", exported, release},
     {"async", in_queue, release_in_queue},
+    {"next_cards_stream", in_next_cards_queue, release_in_queue},
     {"physical", physical, release_physical},
     {"mapped", mapped, release_mapped},
     {NULL, NULL, NULL},
@@ -157,7 +170,12 @@ static int destroy_pool(void) {
     pool = NULL;
     return result;
 }
+static int import(void) {
+    uint64_t imported;
+    return cnIpcOpenMemHandle(&imported, NULL, 0);
+}
 static const struct extra extras[] = {
+    {"import", import},
     {"synchronize_stream", synchronize_stream},
     {"synchronize_event", synchronize_event},
     {"trim", trim},

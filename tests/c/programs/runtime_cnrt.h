@@ -5,6 +5,7 @@
     X(cnrtDeviceReset, (void))                                                                     \
     X(cnrtMalloc, (void **, size_t))                                                               \
     X(cnrtMallocConstant, (void **, size_t))                                                       \
+    X(cnrtQueueCreate, (void **))                                                                  \
     X(cnrtMemAllocAsync, (void **, size_t, void *))                                                \
     X(cnrtMemAllocFromPoolAsync, (void **, size_t, void *, void *))                                \
     X(cnrtMemPoolCreate, (void **, const struct pool_properties *))                                \
@@ -15,6 +16,7 @@
     X(cnrtQueueSync, (void *))                                                                     \
     X(cnrtFree, (void *))                                                                          \
     X(cnrtMemFreeAsync, (void *, void *))                                                          \
+    X(cnrtMapMemHandle, (void **, void *, int))                                                    \
     X(cnrtMemGetInfo, (size_t *, size_t *))
 struct pool_properties { int type, handle_types, location; uint32_t id; size_t max, rest[8]; };
 FUNCTIONS(DECLARE)
@@ -38,6 +40,15 @@ static int constant(uint64_t *block, size_t bytes) {
 static int in_queue(uint64_t *block, size_t bytes) {
     return cnrtMemAllocAsync((void **)block, bytes, NULL);
 }
+/* In a queue of the card behind the current one. */
+static void *next_card_queue;
+static int in_next_cards_queue(uint64_t *block, size_t bytes) {
+    int result = next_card_queue != NULL
+                     ? 0
+                     : cnrtSetDevice(current_device + 1) || cnrtQueueCreate(&next_card_queue) ||
+                           cnrtSetDevice(current_device);
+    return result != 0 ? 999 : cnrtMemAllocAsync((void **)block, bytes, next_card_queue);
+}
 static void *pool;
 static int in_made_pool(uint64_t *block, size_t bytes) {
     struct pool_properties properties = {1, 0, 1, (uint32_t)current_device, 0, {0}};
@@ -51,6 +62,7 @@ static const struct kind kinds[] = {
     {"classic", classic, release},
     {"constant", constant, release},
     {"async", in_queue, release_in_queue},
+    {"next_cards_stream", in_next_cards_queue, release_in_queue},
     {"made_pool", in_made_pool, release_in_queue},
     {NULL, NULL, NULL},
 };
@@ -63,7 +75,12 @@ static int destroy_pool(void) {
     pool = NULL;
     return result;
 }
+static int import(void) {
+    void *imported;
+    return cnrtMapMemHandle(&imported, NULL, 0);
+}
 static const struct extra extras[] = {
+    {"import", import},
     {"synchronize_stream", synchronize_stream},
     {"trim", trim},
     {"destroy_pool", destroy_pool},

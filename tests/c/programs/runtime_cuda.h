@@ -5,9 +5,11 @@
 #define FUNCTIONS(X)                                                                               \
     X(cuInit, (unsigned))                                                                          \
     X(cuDevicePrimaryCtxRetain, (void **, int))                                                    \
+    X(cuDevicePrimaryCtxRelease, (int))                                                            \
     X(cuDevicePrimaryCtxRelease_v2, (int))                                                         \
+    X(cuDevicePrimaryCtxReset, (int))                                                              \
     X(cuDevicePrimaryCtxReset_v2, (int))                                                           \
-    X(cuCtxCreate_v2, (void **, unsigned, int))                                                    \
+    X(cuCtxCreate_v4, (void **, void *, unsigned, int))                                            \
     X(cuCtxDestroy_v2, (void *))                                                                   \
     X(cuCtxSetCurrent, (void *))                                                                   \
     X(cuCtxGetCurrent, (void **))                                                                  \
@@ -25,6 +27,7 @@
     X(cuMemPoolSetAttribute, (void *, int, void *))                                                \
     X(cuMemPoolTrimTo, (void *, size_t))                                                           \
     X(cuCtxSynchronize, (void))                                                                    \
+    X(cuCtxSynchronize_v2, (void *))                                                               \
     X(cuStreamCreate, (void **, unsigned))                                                         \
     X(cuStreamSynchronize, (void *))                                                               \
     X(cuStreamBeginCapture_v2, (void *, int))                                                      \
@@ -102,10 +105,38 @@ static int from_own_pool(uint64_t *block, size_t bytes) {
     return cuMemAllocFromPoolAsync_ptsz(block, bytes, pool, NULL);
 }
 static void *made_pool;
-static int from_made_pool(uint64_t *block, size_t bytes) {
-    struct pool_properties properties = {1, 0, 1, current_device, {0}};
+static int from_pool_at(uint64_t *block, size_t bytes, int type, int location_type,
+                        int location_id) {
+    struct pool_properties properties = {type, 0, location_type, location_id, {0}};
     int result = made_pool == NULL ? cuMemPoolCreate(&made_pool, &properties) : 0;
     return result != 0 ? result : cuMemAllocFromPoolAsync(block, bytes, made_pool, NULL);
+}
+static int from_made_pool(uint64_t *block, size_t bytes) {
+    return from_pool_at(block, bytes, 1, 1, current_device);
+}
+#define PART_OF_CARD 6 /* a location: the card, and in the next byte which part of it */
+static int from_pool_of_part(uint64_t *block, size_t bytes) {
+    return from_pool_at(block, bytes, 1, PART_OF_CARD, current_device | 1 << 8);
+}
+static int from_managed_pool(uint64_t *block, size_t bytes) {
+    return from_pool_at(block, bytes, 2, 0, 0); /* no preferred location */
+}
+/* On the card behind the current one: in a stream of it, or from its pool. */
+static void *next_card_stream;
+static int in_next_cards_stream(uint64_t *block, size_t bytes) {
+    void *own, *other;
+    int result = next_card_stream != NULL
+                     ? 0
+                     : cuCtxGetCurrent(&own) ||
+                           cuDevicePrimaryCtxRetain(&other, current_device + 1) ||
+                           cuCtxSetCurrent(other) || cuStreamCreate(&next_card_stream, 0) ||
+                           cuCtxSetCurrent(own);
+    return result != 0 ? 999 : cuMemAllocAsync(block, bytes, next_card_stream);
+}
+static int from_next_cards_pool(uint64_t *block, size_t bytes) {
+    void *pool;
+    cuDeviceGetDefaultMemPool(&pool, current_device + 1);
+    return cuMemAllocFromPoolAsync(block, bytes, pool, NULL);
 }
 static int release(uint64_t block) { return cuMemFree_v2(block); }
 static int release_in_stream(uint64_t block) { return cuMemFreeAsync(block, NULL); }
@@ -130,9 +161,15 @@ static int release_mipmapped(uint64_t block) { return cuMipmappedArrayDestroy(PO
 
 /* The driver takes no other sizes. */
 static size_t whole_pages(size_t bytes) { return (bytes + 0x1fffff) & ~(size_t)0x1fffff; }
-static int physical(uint64_t *block, size_t bytes) {
-    struct properties properties = {1, 0, 1, current_device, NULL, {0}};
+static int physical_at(uint64_t *block, size_t bytes, int location_type, int location_id) {
+    struct properties properties = {1, 0, location_type, location_id, NULL, {0}};
     return cuMemCreate(block, whole_pages(bytes), &properties, 0);
+}
+static int physical(uint64_t *block, size_t bytes) {
+    return physical_at(block, bytes, 1, current_device);
+}
+static int physical_part(uint64_t *block, size_t bytes) {
+    return physical_at(block, bytes, PART_OF_CARD, current_device | 1 << 8);
 }
 static int release_physical(uint64_t block) { return cuMemRelease(block); }
 
@@ -263,6 +300,10 @@ static const struct kind kinds[] = {
     {"pool", from_pool, release_in_stream},
     {"pool_ptsz", from_own_pool, release_in_own_stream},
     {"made_pool", from_made_pool, release_in_stream},
+    {"pool_of_part", from_pool_of_part, release_in_stream},
+    {"managed_pool", from_managed_pool, release_in_stream},
+    {"next_cards_stream", in_next_cards_stream, release_in_stream},
+    {"next_cards_pool", from_next_cards_pool, release_in_stream},
     {"graph_node", by_node, release_by_program},
     {"graph_first_form", by_first_form, release_by_program},
     {"graph_second_form", by_second_form, release_by_program},
@@ -277,20 +318,26 @@ static const struct kind kinds[] = {
     {"array3d", array3d, release_array},
     {"mipmapped", mipmapped, release_mipmapped},
     {"physical", physical, release_physical},
+    {"physical_part", physical_part, release_physical},
     {"mapped", mapped, release_mapped},
     {NULL, NULL, NULL},
 };
 
 static int new_context(void) {
     void *context;
-    return cuCtxCreate_v2(&context, 0, current_device);
+    return cuCtxCreate_v4(&context, NULL, 0, current_device);
 }
 static int destroy_context(void) {
     void *context;
     return cuCtxGetCurrent(&context) || cuCtxDestroy_v2(context);
 }
 static int release_primary(void) { return cuDevicePrimaryCtxRelease_v2(current_device); }
+static int release_primary_first_form(void) { return cuDevicePrimaryCtxRelease(current_device); }
 static int synchronize(void) { return cuCtxSynchronize(); }
+static int synchronize_context(void) {
+    void *context;
+    return cuCtxGetCurrent(&context) || cuCtxSynchronize_v2(context);
+}
 static int synchronize_stream(void) { return cuStreamSynchronize(NULL); }
 static int synchronize_own_stream(void) { return cuStreamSynchronize_ptsz(NULL); }
 static int synchronize_event(void) {
@@ -312,13 +359,46 @@ static int trim_graphs(void) { return cuDeviceGraphMemTrim(current_device); }
 static int destroy_pool(void) { return cuMemPoolDestroy(made_pool); }
 static int launch_again(void) { return cuGraphLaunch(graphs[0].executable, graph_stream); }
 static int reset_primary(void) { return cuDevicePrimaryCtxReset_v2(current_device); }
+static int reset_primary_first_form(void) { return cuDevicePrimaryCtxReset(current_device); }
 #if defined(LOOKUP) || defined(PROC_ADDRESS)
 static const struct extra extras[] = {
 #else
 struct ipc_handle { char bytes[64]; };
+int cuCtxCreate(void **, unsigned, int);
+int cuCtxCreate_v2(void **, unsigned, int);
+int cuCtxCreate_v3(void **, void *, int, unsigned, int);
 int cuMemHostRegister_v2(void *, size_t, unsigned);
 int cuIpcOpenMemHandle_v2(uint64_t *, struct ipc_handle, unsigned);
 int cuIpcCloseMemHandle(uint64_t);
+int cuIpcOpenMemHandle(uint64_t *, struct ipc_handle, unsigned);
+int cuMemImportFromShareableHandle(uint64_t *, void *, int);
+int cuMemPoolImportFromShareableHandle(void **, void *, int, uint64_t);
+int cuImportExternalMemory(void **, const void *);
+static void *made_context;
+static int new_context_first_form(void) { return cuCtxCreate(&made_context, 0, current_device); }
+static int new_context_second_form(void) {
+    return cuCtxCreate_v2(&made_context, 0, current_device);
+}
+static int new_context_third_form(void) {
+    return cuCtxCreate_v3(&made_context, NULL, 0, 0, current_device);
+}
+static int import_first_form(void) {
+    uint64_t imported;
+    struct ipc_handle handle = {{0}};
+    return cuIpcOpenMemHandle(&imported, handle, 0);
+}
+static int import_handle(void) {
+    uint64_t imported;
+    return cuMemImportFromShareableHandle(&imported, NULL, 1);
+}
+static int import_pool(void) {
+    void *imported;
+    return cuMemPoolImportFromShareableHandle(&imported, NULL, 1, 0);
+}
+static int import_external(void) {
+    void *imported = NULL;
+    return cuImportExternalMemory(&imported, &imported);
+}
 static int host_and_imported(void) {
     uint64_t imported;
     struct ipc_handle handle = {{0}};
@@ -328,8 +408,16 @@ static int host_and_imported(void) {
 }
 static const struct extra extras[] = {
     {"host_and_imported", host_and_imported},
+    {"new_context_first_form", new_context_first_form},
+    {"new_context_second_form", new_context_second_form},
+    {"new_context_third_form", new_context_third_form},
+    {"import_first_form", import_first_form},
+    {"import_handle", import_handle},
+    {"import_pool", import_pool},
+    {"import_external", import_external},
 #endif
     {"synchronize", synchronize},
+    {"synchronize_context", synchronize_context},
     {"synchronize_stream", synchronize_stream},
     {"synchronize_own_stream", synchronize_own_stream},
     {"synchronize_event", synchronize_event},
@@ -342,6 +430,8 @@ static const struct extra extras[] = {
     {"new_context", new_context},
     {"destroy_context", destroy_context},
     {"release_primary", release_primary},
+    {"release_primary_first_form", release_primary_first_form},
     {"reset_primary", reset_primary},
+    {"reset_primary_first_form", reset_primary_first_form},
     {NULL, NULL},
 };

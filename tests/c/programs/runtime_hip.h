@@ -8,6 +8,9 @@
     X(hipExtMallocWithFlags, (void **, size_t, unsigned))                                          \
     X(hipMallocManaged, (void **, size_t, unsigned))                                               \
     X(hipMallocAsync, (void **, size_t, void *))                                                   \
+    X(hipStreamCreate, (void **))                                                                  \
+    X(hipGetDriverEntryPoint, (const char *, void **, uint64_t, int *))                            \
+    X(hipGetDriverEntryPoint_spt, (const char *, void **, uint64_t, int *))                        \
     X(hipMallocPitch, (void **, size_t *, size_t, size_t))                                         \
     X(hipMemAllocPitch, (void **, size_t *, size_t, size_t, unsigned))                             \
     X(hipMalloc3D, (struct pitched *, struct extent))                                              \
@@ -55,7 +58,12 @@
     X(hipGetDevicePropertiesR0000, (struct properties_r0000 *, int))                               \
     X(hipGetDevicePropertiesR0600, (struct properties_r0600 *, int))                               \
     X(hipMemGetInfo, (size_t *, size_t *))                                                         \
+    X(hipIpcOpenMemHandle, (void **, struct ipc_handle, unsigned))                                 \
+    X(hipMemImportFromShareableHandle, (void **, void *, int))                                     \
+    X(hipMemPoolImportFromShareableHandle, (void **, void *, int, unsigned))                       \
+    X(hipImportExternalMemory, (void **, const void *))                                            \
     X(hipDeviceTotalMem, (size_t *, int))
+struct ipc_handle { char bytes[64]; };
 struct pitched { void *pointer; size_t pitch, width, height; };
 struct extent { size_t width, height, depth; };
 struct channels { int x, y, z, w, kind; };
@@ -90,6 +98,17 @@ static int managed(uint64_t *block, size_t bytes) {
 }
 static int in_stream(uint64_t *block, size_t bytes) {
     return hipMallocAsync((void **)block, bytes, NULL);
+}
+/* By what the runtime's own lookups find. */
+static int looked_up(uint64_t *block, size_t bytes) {
+    int (*allocate)(void **, size_t), status;
+    int result = hipGetDriverEntryPoint("hipMalloc", (void **)&allocate, 0, &status);
+    return result != 0 ? 999 : allocate((void **)block, bytes);
+}
+static int looked_up_spt(uint64_t *block, size_t bytes) {
+    int (*allocate)(void **, size_t), status;
+    int result = hipGetDriverEntryPoint_spt("hipMalloc", (void **)&allocate, 0, &status);
+    return result != 0 ? 999 : allocate((void **)block, bytes);
 }
 static int pitched(uint64_t *block, size_t bytes) {
     size_t pitch;
@@ -140,6 +159,20 @@ static int destroy_mipmapped(uint64_t block) { return hipMipmappedArrayDestroy(P
 static int from_pool(uint64_t *block, size_t bytes) {
     void *pool;
     hipDeviceGetDefaultMemPool(&pool, current_device);
+    return hipMallocFromPoolAsync((void **)block, bytes, pool, NULL);
+}
+/* On the card behind the current one: in a stream of it, or from its pool. */
+static void *next_card_stream;
+static int in_next_cards_stream(uint64_t *block, size_t bytes) {
+    int result = next_card_stream != NULL
+                     ? 0
+                     : hipSetDevice(current_device + 1) || hipStreamCreate(&next_card_stream) ||
+                           hipSetDevice(current_device);
+    return result != 0 ? 999 : hipMallocAsync((void **)block, bytes, next_card_stream);
+}
+static int from_next_cards_pool(uint64_t *block, size_t bytes) {
+    void *pool;
+    hipDeviceGetDefaultMemPool(&pool, current_device + 1);
     return hipMallocFromPoolAsync((void **)block, bytes, pool, NULL);
 }
 static void *made_pool;
@@ -227,7 +260,11 @@ static const struct kind kinds[] = {
     {"classic", classic, release},
     {"with_flags", with_flags, release},
     {"managed", managed, release},
+    {"looked_up", looked_up, release},
+    {"looked_up_spt", looked_up_spt, release},
     {"async", in_stream, release_in_stream},
+    {"next_cards_stream", in_next_cards_stream, release_in_stream},
+    {"next_cards_pool", from_next_cards_pool, release_in_stream},
     {"pool", from_pool, release_in_stream},
     {"made_pool", from_made_pool, release_in_stream},
     {"graph_node", by_node, release_graph},
@@ -281,7 +318,16 @@ static int total_mib_r0600(void) {
     struct properties_r0600 properties;
     return hipGetDevicePropertiesR0600(&properties, 0) ? -1 : (int)(properties.total_bytes >> 20);
 }
+static int import(void) {
+    struct ipc_handle handle = {{0}};
+    void *imported;
+    return hipIpcOpenMemHandle(&imported, handle, 0) ||
+           hipMemImportFromShareableHandle(&imported, NULL, 1) ||
+           hipMemPoolImportFromShareableHandle(&imported, NULL, 1, 0) ||
+           hipImportExternalMemory(&imported, &handle);
+}
 static const struct extra extras[] = {
+    {"import", import},
     {"reset", reset},
     {"synchronize", synchronize},
     {"synchronize_stream", synchronize_stream},

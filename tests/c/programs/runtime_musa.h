@@ -12,6 +12,7 @@
     X(muMemAllocManaged, (uint64_t *, size_t, unsigned))                                           \
     X(muMemFree_v2, (uint64_t))                                                                    \
     X(muMemAllocPitch_v2, (uint64_t *, size_t *, size_t, size_t, unsigned))                        \
+    X(muStreamCreate, (void **, unsigned))                                                         \
     X(muMemAllocAsync, (uint64_t *, size_t, void *))                                               \
     X(muMemAllocAsync_ptsz, (uint64_t *, size_t, void *))                                          \
     X(muMemAllocFromPoolAsync, (uint64_t *, size_t, void *, void *))                               \
@@ -86,6 +87,16 @@ static int in_stream(uint64_t *block, size_t bytes) { return muMemAllocAsync(blo
 static int in_own(uint64_t *block, size_t bytes) {
     return muMemAllocAsync_ptsz(block, bytes, NULL);
 }
+/* In a stream of the card behind the current one. */
+static void *next_card_stream;
+static int in_next_cards_stream(uint64_t *block, size_t bytes) {
+    int device = current_device;
+    int result = next_card_stream != NULL
+                     ? 0
+                     : use_device(device + 1) || muStreamCreate(&next_card_stream, 0) ||
+                           use_device(device);
+    return result != 0 ? 999 : muMemAllocAsync(block, bytes, next_card_stream);
+}
 static void *pool;
 static int make_pool(void) {
     struct pool_properties properties = {1, 0, 1, current_device, {0}};
@@ -106,6 +117,7 @@ static const struct kind kinds[] = {
     {"pitched", pitched, release},
     {"async", in_stream, release_in_stream},
     {"async_ptsz", in_own, release_in_own},
+    {"next_cards_stream", in_next_cards_stream, release_in_stream},
     {"made_pool", in_made_pool, release_in_stream},
     {"made_pool_ptsz", in_made_pool_own, release_in_own},
     {"retained", retained, release_physical},

@@ -2,11 +2,14 @@
 #define LIBRARY "libmusart.so"
 #define FUNCTIONS(X)                                                                               \
     X(musaSetDevice, (int))                                                                        \
+    X(musaGetDeviceProperties, (struct device_properties *, int))                                  \
+    X(musaGetDeviceProperties_v2, (struct device_properties *, int))                               \
     X(musaDeviceReset, (void))                                                                     \
     X(musaMalloc, (void **, size_t))                                                               \
     X(musaMallocManaged, (void **, size_t, unsigned))                                              \
     X(musaMallocPitch, (void **, size_t *, size_t, size_t))                                        \
     X(musaMalloc3D, (struct pitched *, struct extent))                                             \
+    X(musaStreamCreate, (void **))                                                                 \
     X(musaMallocAsync, (void **, size_t, void *))                                                  \
     X(musaMallocAsync_ptsz, (void **, size_t, void *))                                             \
     X(musaMallocFromPoolAsync, (void **, size_t, void *, void *))                                  \
@@ -27,6 +30,7 @@
     X(musaMemGetInfo, (size_t *, size_t *))
 struct pitched { void *pointer; size_t pitch, width, height; };
 struct extent { size_t width, height, depth; };
+struct device_properties { char name[288]; size_t total_bytes; char rest[2048]; };
 struct pool_properties { int type, handle_types, location_type, location_id; size_t rest[10]; };
 FUNCTIONS(DECLARE)
 
@@ -56,6 +60,15 @@ static int in_stream(uint64_t *block, size_t bytes) {
 static int in_own(uint64_t *block, size_t bytes) {
     return musaMallocAsync_ptsz((void **)block, bytes, NULL);
 }
+/* In a stream of the card behind the current one. */
+static void *next_card_stream;
+static int in_next_cards_stream(uint64_t *block, size_t bytes) {
+    int result = next_card_stream != NULL
+                     ? 0
+                     : musaSetDevice(current_device + 1) || musaStreamCreate(&next_card_stream) ||
+                           musaSetDevice(current_device);
+    return result != 0 ? 999 : musaMallocAsync((void **)block, bytes, next_card_stream);
+}
 static void *pool;
 static int make_pool(void) {
     struct pool_properties properties = {1, 0, 1, current_device, {0}};
@@ -78,6 +91,7 @@ static const struct kind kinds[] = {
     {"solid", solid, release},
     {"async", in_stream, release_in_stream},
     {"async_ptsz", in_own, release_in_own},
+    {"next_cards_stream", in_next_cards_stream, release_in_stream},
     {"made_pool", in_made_pool, release_in_stream},
     {"made_pool_ptsz", in_made_pool_own, release_in_own},
     {NULL, NULL, NULL},
@@ -97,7 +111,18 @@ static int destroy_pool(void) {
     pool = NULL;
     return result;
 }
+/* The results are MiB. */
+static int total_mib(void) {
+    struct device_properties properties;
+    return musaGetDeviceProperties(&properties, 0) ? -1 : (int)(properties.total_bytes >> 20);
+}
+static int total_mib_v2(void) {
+    struct device_properties properties;
+    return musaGetDeviceProperties_v2(&properties, 0) ? -1 : (int)(properties.total_bytes >> 20);
+}
 static const struct extra extras[] = {
+    {"total_mib", total_mib},
+    {"total_mib_v2", total_mib_v2},
     {"synchronize_stream", synchronize_stream},
     {"synchronize_stream_ptsz", synchronize_stream_ptsz},
     {"synchronize_event", synchronize_event},

@@ -11,6 +11,7 @@
     X(rtFreePhysical, (void *))                                                                    \
     X(rtReserveMemAddress, (void **, size_t, size_t, void *, uint64_t))                            \
     X(rtMapMem, (void *, size_t, size_t, void *, uint64_t))                                        \
+    X(rtMemMapNoAccess, (void *, size_t, size_t, void *, uint64_t))                                \
     X(rtUnmapMem, (void *))                                                                        \
     X(rtMemRetainAllocationHandle, (void *, void **))                                              \
     X(rtMemAlloc, (void **, uint64_t, int, int, struct config *))                                  \
@@ -34,13 +35,17 @@
     X(rtMemGetInfo, (size_t *, size_t *))                                                          \
     X(rtMemGetInfoEx, (int, size_t *, size_t *))                                                   \
     X(rtsMemGetInfo, (int, size_t *, size_t *))                                                    \
+    X(rtIpcOpenMemory, (void **, const char *))                                                    \
+    X(rtMemImportFromShareableHandle, (uint64_t, int32_t, void **))                                \
     X(rtsDeviceGetInfo, (uint32_t, int, int64_t *))
 struct properties { uint32_t side, device, module, page_type, memory_type; uint64_t rest; };
 struct config { struct { int attribute; uint32_t device, rest; } *attributes; size_t count; };
 struct pool_properties { uint32_t side, device; int handle_type; size_t max; uint64_t rest; };
 FUNCTIONS(DECLARE)
 
+#define STREAM POINTER(1) /* what runs there takes no time */
 static int current_device;
+static void *pool;
 
 static int begin(void) { return 0; }
 static int use_device(int device) { return rtSetDevice(current_device = device); }
@@ -56,6 +61,15 @@ static int total_of(size_t *bytes, int device) {
     return rtsDeviceGetInfo((uint32_t)device, 301, (int64_t *)bytes);
 }
 static int classic(uint64_t *block, size_t bytes) { return rtMalloc((void **)block, bytes, 2, 0); }
+static int huge(uint64_t *block, size_t bytes) {
+    return rtMalloc((void **)block, bytes, 0x802, 0);
+}
+static int small(uint64_t *block, size_t bytes) {
+    return rtMalloc((void **)block, bytes, 0x1002, 0);
+}
+static int giant(uint64_t *block, size_t bytes) {
+    return rtMalloc((void **)block, bytes, 0x10002, 0);
+}
 static int cached(uint64_t *block, size_t bytes) {
     return rtMallocCached((void **)block, bytes, 2, 0);
 }
@@ -67,6 +81,9 @@ static int release_managed(uint64_t block) { return rtMemFreeManaged(POINTER(blo
 static int configured(uint64_t *block, size_t bytes) {
     return rtMemAlloc((void **)block, bytes, 0, 0, NULL);
 }
+static int advised(uint64_t *block, size_t bytes) { /* for the media units */
+    return rtMemAlloc((void **)block, bytes, 0, 1, NULL);
+}
 static int release_in_sync(uint64_t block) { return rtFreeWithDevSync(POINTER(block)); }
 static int named(uint64_t *block, size_t bytes) { /* the current card */
     struct config config = {&(__typeof__(*config.attributes)){2, (uint32_t)current_device, 0}, 1};
@@ -77,23 +94,31 @@ static int media(uint64_t *block, size_t bytes) { return rtDvppMalloc((void **)b
 static int media_flagged(uint64_t *block, size_t bytes) {
     return rtDvppMallocWithFlag((void **)block, bytes, 0, 0);
 }
+static int media_giant(uint64_t *block, size_t bytes) {
+    return rtDvppMallocWithFlag((void **)block, bytes, 0x10000, 0);
+}
 static int release_media(uint64_t block) { return rtDvppFree(POINTER(block)); }
 
-static int physical(uint64_t *block, size_t bytes) {
-    struct properties properties = {1, (uint32_t)current_device, 0, 1, 1, 0};
+static int behind_handle(uint64_t *block, size_t bytes, uint32_t page_type) {
+    struct properties properties = {1, (uint32_t)current_device, 0, page_type, 1, 0};
     return rtMallocPhysical((void **)block, bytes, &properties, 0);
 }
+static int physical(uint64_t *block, size_t bytes) { return behind_handle(block, bytes, 1); }
+static int physical_giant(uint64_t *block, size_t bytes) { return behind_handle(block, bytes, 2); }
 static int release_physical(uint64_t block) { return rtFreePhysical(POINTER(block)); }
-static int mapped(uint64_t *block, size_t bytes) {
+static int map(uint64_t *block, size_t bytes, int with_access) {
     uint64_t handle;
     int result = physical(&handle, bytes);
-    if (result == 0) {
-        result = rtReserveMemAddress((void **)block, bytes, 0, NULL, 0) ||
-                 rtMapMem(POINTER(*block), bytes, 0, POINTER(handle), 0) ||
-                 release_physical(handle);
+    if (result == 0 && rtReserveMemAddress((void **)block, bytes, 0, NULL, 0) == 0) {
+        void *address = POINTER(*block), *memory = POINTER(handle);
+        result = with_access ? rtMapMem(address, bytes, 0, memory, 0)
+                             : rtMemMapNoAccess(address, bytes, 0, memory, 0);
+        result = result != 0 ? result : release_physical(handle);
     }
     return result;
 }
+static int mapped(uint64_t *block, size_t bytes) { return map(block, bytes, 1); }
+static int mapped_apart(uint64_t *block, size_t bytes) { return map(block, bytes, 0); }
 static int release_mapped(uint64_t block) { return rtUnmapMem(POINTER(block)); }
 static int retained(uint64_t *block, size_t bytes) { /* by what it is mapped to */
     uint64_t address;
@@ -118,8 +143,6 @@ static int mapped_2(uint64_t *block, size_t bytes) {
 }
 static int release_mapped_2(uint64_t block) { return rtsMemUnmap(POINTER(block)); }
 
-#define STREAM POINTER(1) /* what runs there takes no time */
-static void *pool;
 static int in_pool(uint64_t *block, size_t bytes) {
     struct pool_properties properties = {1, (uint32_t)current_device, 0, 0, 0};
     int result = pool != NULL ? 0 : rtMemPoolCreate(&pool, &properties);
@@ -127,35 +150,42 @@ static int in_pool(uint64_t *block, size_t bytes) {
 }
 static int release_in_pool(uint64_t block) { return rtMemPoolFreeAsync(POINTER(block), STREAM); }
 
+static int reset(void) { return rtDeviceReset(current_device); }
+static int reset_at_once(void) { return rtDeviceResetForce(current_device); }
+static int trim(void) { return rtMemPoolTrimTo(pool, 0); }
+static int end_pool(void) { return rtMemPoolDestroy(pool); }
+static int import(void) {
+    void *imported;
+    return rtIpcOpenMemory(&imported, "key") || rtMemImportFromShareableHandle(1, 0, &imported);
+}
+#include "ascend_extras.h"
+
+static int take_giant_media(void) { return take(media_giant); }
+
 static const struct kind kinds[] = {
     {"classic", classic, release},
+    {"small", small, release},
+    {"huge", huge, release},
     {"cached", cached, release},
     {"managed", managed, release_managed},
     {"configured", configured, release_in_sync},
+    {"advised", advised, release_in_sync},
     {"named", named, release_named},
     {"media", media, release_media},
     {"media_flagged", media_flagged, release_media},
-    {"retained", retained, release_physical},
     {"physical_2", physical_2, release_physical_2},
     {"mapped_2", mapped_2, release_mapped_2},
+    {"retained", retained, release_physical},
     {"pool", in_pool, release_in_pool},
     {"pool_at_once", in_pool, release},
     {"physical", physical, release_physical},
     {"mapped", mapped, release_mapped},
+    {"mapped_apart", mapped_apart, release_mapped},
     {NULL, NULL, NULL},
 };
-static int reset(void) { return rtDeviceReset(current_device); }
-static int reset_at_once(void) { return rtDeviceResetForce(current_device); }
-static int trim(void) { return rtMemPoolTrimTo(pool, 0); }
-static int destroy_pool(void) {
-    int result = rtMemPoolDestroy(pool);
-    pool = NULL;
-    return result;
-}
 static const struct extra extras[] = {
-    {"trim", trim},
-    {"destroy_pool", destroy_pool},
-    {"reset", reset},
-    {"reset_at_once", reset_at_once},
+    ASCEND_EXTRAS,
+    {"take_giant_media", take_giant_media},
+    {"import", import},
     {NULL, NULL},
 };

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from hcs_agents.detectors.port import DeviceProcess
 from hcs_agents.quota import QuotaServer, wire
+from hcs_agents.quota.server import bytes_by_card
 from hcs_bus.errors import ConfigError
 from hcs_bus.events import Quota
+from hcs_bus.names import DeviceId
 from tests.support import quota_client
 
 PATIENCE_S = 5.0
@@ -124,6 +127,58 @@ async def test_lost_messages_are_counted(desk: Desk) -> None:
         process.send(quota_client.usage(1, lost=5))
         await until(lambda: desk.server.counters.messages_total == 3)
     assert desk.server.counters.lost_total == 2
+
+
+def told(used_bytes: list[int | None]) -> bytes:
+    """Return what a process of the first epoch is told after a look at 42."""
+    return wire.driver_packet(epoch_ns=1, looked_at_ns=42, used_bytes=used_bytes)
+
+
+async def test_a_process_is_told_what_the_driver_says_of_it_card_by_card(desk: Desk) -> None:
+    used: dict[DeviceId, dict[int, int | None]] = {
+        DeviceId("not-mine"): {os.getpid(): 1},
+        DeviceId("mine"): {os.getpid(): 2**40, 1: 5},
+        DeviceId("silent"): {os.getpid(): None},
+        DeviceId("left"): {1: 5},
+    }
+    with quota_client.connect(desk.path) as process, quota_client.connect(desk.path) as stranger:
+        process.send(quota_client.hello(devices=("left", "unasked", "mine", "silent")))
+        await until(lambda: bool(desk.server.pids))
+        desk.server.tell_driver(used, looked_at_ns=42)
+        assert process.recv(4096) == told([0, None, 2**40, None])
+        with pytest.raises(BlockingIOError):  # nothing to one that has not introduced itself
+            stranger.recv(4096)
+        desk.server.tell_driver({DeviceId("not-mine"): {os.getpid(): 1}}, looked_at_ns=43)
+        with pytest.raises(BlockingIOError):  # nor when no card of its own was looked at
+            process.recv(4096)
+
+
+async def test_a_process_that_does_not_listen_keeps_nobody_waiting(desk: Desk) -> None:
+    used = {DeviceId(quota_client.DEVICE): {os.getpid(): 7}}
+    with quota_client.connect(desk.path) as deaf, quota_client.connect(desk.path) as process:
+        for number, connection in enumerate((deaf, process)):
+            connection.send(quota_client.hello(process=number))
+        await until(lambda: desk.server.counters.messages_total == 2)
+        for _ in range(5000):  # more than any socket takes
+            desk.server.tell_driver(used, looked_at_ns=42)
+            assert process.recv(4096) == told([7])
+        assert desk.server.counters.clients == 2
+        assert deaf.recv(4096) == told([7])
+
+
+def test_a_drivers_list_is_sorted_by_cards_and_what_cannot_be_is_not_known() -> None:
+    mine, other = DeviceId("mine"), DeviceId("other")
+    processes = [
+        DeviceProcess(device_id=mine, pid=1, used_bytes=100),
+        DeviceProcess(device_id=mine, pid=2, used_bytes=101),
+        DeviceProcess(device_id=mine, pid=3, used_bytes=-1),
+        DeviceProcess(device_id=mine, pid=4),
+        DeviceProcess(device_id=DeviceId("gone"), pid=1, used_bytes=1),
+    ]
+    assert bytes_by_card(processes, {mine: 100, other: 100}) == {
+        mine: {1: 100, 2: None, 3: None, 4: None},
+        other: {},
+    }
 
 
 async def test_a_neighbour_is_asked_to_reclaim_when_a_process_ends(desk: Desk) -> None:

@@ -39,9 +39,11 @@ class Node:
         *processes: SeenProcess,
         connected: Iterable[int] = (),
         vendor: Vendor = Vendor.NVIDIA,
+        card: DeviceId = CARD,
     ) -> list[Quota]:
-        """Take in a list and return the facts."""
-        self.enforcement.note(vendor, processes, connected=set(connected), now_s=now_s)
+        """Take in a list, and who is connected for a card; return the facts."""
+        cards = {pid: {card} for pid in connected}
+        self.enforcement.note(vendor, processes, connected=cards, now_s=now_s)
         return self.enforcement.due(now_s=now_s, at_ns=int(now_s))
 
 
@@ -102,6 +104,17 @@ def test_processes_of_one_pod_are_told_together_and_each_card_and_pod_apart(node
     }
 
 
+def test_who_is_connected_for_one_card_is_told_of_on_another_one(node: Node) -> None:
+    processes = (seen(7, card=CARD), seen(7, card=OTHER_CARD, used_bytes=6))
+    node.at(0, *processes, connected=[7])
+    (fact,) = node.at(10, *processes, connected=[7])
+    assert (fact.device_id, fact.processes, fact.used_bytes) == (OTHER_CARD, 1, 6)
+    (ended,) = node.at(20, *processes, connected=[7], card=OTHER_CARD)  # the other way round
+    assert (ended.device_id, ended.processes) == (OTHER_CARD, 0)
+    (begun,) = node.at(30, *processes, connected=[7], card=OTHER_CARD)
+    assert (begun.device_id, begun.processes, begun.used_bytes) == (CARD, 1, 5)
+
+
 def test_the_time_since_a_list_does_not_count(node: Node) -> None:
     node.at(0, seen(7))  # it may have ended right after
     assert node.enforcement.due(now_s=1000, at_ns=1) == []
@@ -116,8 +129,8 @@ def test_the_list_of_one_vendor_says_nothing_about_the_cards_of_another(node: No
 def test_processes_outside_of_pods_are_counted_and_not_told(node: Node) -> None:
     strangers = (seen(1, pod=None), seen(2, pod=None, used_bytes=6), seen(3, card=OTHER_CARD))
     ended = seen(9, pod=None, card=OTHER_CARD, exists=False)
-    node.at(0, *strangers, ended, connected=[3])
-    assert node.at(100, *strangers, ended, connected=[3]) == []
+    node.at(0, *strangers, ended, connected=[3], card=OTHER_CARD)
+    assert node.at(100, *strangers, ended, connected=[3], card=OTHER_CARD) == []
     assert node.enforcement.strangers() == {
         CARD: Strangers(processes=2, used_bytes=11),
         OTHER_CARD: Strangers(unseen=1),

@@ -1,5 +1,6 @@
 """A worker's loop: what it says and when, and how it ends."""
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -241,3 +242,25 @@ def test_processes_are_listed_with_each_sample_and_nobody_is_told_of_once() -> N
     assert len(lists) < doings(said).count(Operation.PROCESSES)
     assert (lists[0], lists[-1]) == ((), ()), "a worker before this one may have told of somebody"
     assert set(lists[1:-1]) == {(process,)}
+
+
+class AskedDetector(ClockedDetector):
+    """It notes when it was asked who is on its cards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_ns: list[int] = []
+
+    def processes(self) -> tuple[DeviceProcess, ...]:
+        """Return one."""
+        self.asked_ns.append(time.monotonic_ns())
+        return (DeviceProcess(device_id=DeviceId("card-0"), pid=7, used_bytes=5),)
+
+
+def test_a_list_says_when_it_was_not_yet_asked_for() -> None:
+    detector = AskedDetector()
+    said = watch(detector, waits=100)
+    looked_ns = [frame.looked_at_ns for frame in said if isinstance(frame, OnCards)]
+    assert len(looked_ns) > 1
+    moments = [ns for pair in zip(looked_ns, detector.asked_ns, strict=True) for ns in pair]
+    assert moments == sorted(moments)  # each before its own question, and after the one before

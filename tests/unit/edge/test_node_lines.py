@@ -16,20 +16,10 @@ from hcs_bus.events import (
 from hcs_bus.names import DeviceId, LinkType, Vendor
 from hcs_edge.cli.node_lines import card_lines, library_lines, nic_lines, now_table
 from tests.support.detectors import fingerprint_of
+from tests.support.every_kind import FINGERPRINT
 
 CARD = fingerprint_of(0)
-RICH_CARD = msgspec.structs.replace(
-    CARD,
-    serial="1320221",
-    int8_gops=624_000,
-    matrix_cores=432,
-    pcie_generation_max=4,
-    pcie_width_max=16,
-    cpu_affinity="0-31,64-95",
-    library_version="12.550",
-    runtime_version="12.4",
-    firmware_version="92.00",
-)
+RICH_CARD = msgspec.structs.replace(FINGERPRINT.devices[0], links=())
 
 
 def link(number: int, *, lanes: int = 12, latency_ns: int = 0) -> Link:
@@ -61,19 +51,19 @@ def row(sample: DeviceSample | None, **changed: int | str) -> str:
 def test_a_card_shows_everything_that_its_library_says() -> None:
     assert list(card_lines([RICH_CARD])) == [
         "",
-        "nvidia 0: card-0",
+        "nvidia 0: GPU-0",
         "  model: A100 SXM4 80GB",
-        "  serial: 1320221",
-        "  PCI: 0000:00:00.0, NUMA node 0",
+        "  serial: 1324021045678",
+        "  PCI: 0000:07:00.0, NUMA node 0",
         "  CPUs: 0-31,64-95",
         "  memory: 80 GiB, 2039 GB/s",
         "  compute: FP16 312 TFLOPS, FP32 19.5 TFLOPS, INT8 624 TOPS",
         "  matrix cores: 432",
         "  PCIe: generation 4, 16 lanes",
-        "  driver: 550",
-        "  library: 12.550",
-        "  runtime: 12.4",
-        "  firmware: 92.00",
+        "  driver: 570.124.06",
+        "  library: 12.570.124.06",
+        "  runtime: 12.8",
+        "  firmware: 92.00.45.00.03",
     ]
 
 

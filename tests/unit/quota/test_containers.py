@@ -41,9 +41,18 @@ def usage(
     revision: int = 1,
     epoch: int = 1,
     launches: int = 0,
+    unlimited: int = 0,
+    cards: int = 1,
 ) -> Usage:
     device = DeviceUsage(used_bytes=used, peak_bytes=max(peak, used), refusals=refusals)
-    return Usage(lost=0, epoch_ns=epoch, revision=revision, launches=launches, devices=(device,))
+    return Usage(
+        lost=0,
+        epoch_ns=epoch,
+        revision=revision,
+        launches=launches,
+        unlimited=unlimited,
+        devices=(device,) * cards,
+    )
 
 
 @pytest.fixture
@@ -255,6 +264,21 @@ def test_a_ledger_that_replaces_one_whose_processes_ended_is_no_second_one(
         assert told(containers) == {("main", CARD): (0, 0, True)}
     assert [(fact.processes, fact.used_bytes) for fact in due(containers, 9)] == [(0, 0)]
     assert len(containers) == 0
+
+
+def test_a_process_that_does_not_keep_to_its_share_is_told_of_as_long_as_it_lives(
+    containers: Containers,
+) -> None:
+    for client in (1, 2):
+        containers.hello(client, hello("pod", "GPU-1", "GPU-2", process=client))
+        containers.usage(client, usage(5, cards=2))
+    assert [fact.enforced for fact in due(containers, 0)] == [True, True]
+    containers.usage(2, usage(5, unlimited=0b10, revision=2, cards=2))
+    containers.usage(1, usage(6, revision=3, cards=2))  # who keeps to it says nothing for another
+    assert told(containers) == {("main", "GPU-1"): (6, 2, True), ("main", "GPU-2"): (6, 2, False)}
+    assert [fact.enforced for fact in due(containers, 1)] == [True, False]
+    containers.gone(2)
+    assert told(containers) == {("main", "GPU-1"): (6, 1, True), ("main", "GPU-2"): (6, 1, True)}
 
 
 def test_rivals_are_those_of_the_same_pod_with_another_ledger(containers: Containers) -> None:

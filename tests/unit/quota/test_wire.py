@@ -53,6 +53,7 @@ USAGE = quota_client.usage(1)
         pytest.param(quota_client.usage(2**63), id="usage of 64 bits"),
         pytest.param(quota_client.usage(1, launches=2**63), id="launches of 64 bits"),
         pytest.param(USAGE[:40] + b"\x11\0\0\0" + USAGE[44:], id="seventeen cards"),
+        pytest.param(USAGE[:44] + b"\2\0\0\0" + USAGE[48:], id="share of a second card of one"),
     ],
 )
 def test_a_malformed_packet_is_refused(packet: bytes) -> None:
@@ -110,7 +111,7 @@ def packed(message: Hello | Usage) -> bytes:
     numbers = [(card.used_bytes, card.peak_bytes, card.refusals) for card in message.devices]
     rest = [number for card in numbers + [(0, 0, 0)] * empty for number in card]
     when = (message.epoch_ns, message.revision)
-    body = wire.USAGE.pack(*when, message.launches, count, 0, *rest)
+    body = wire.USAGE.pack(*when, message.launches, count, message.unlimited, *rest)
     return quota_client.header(wire.MessageType.USAGE, body, lost=message.lost)
 
 
