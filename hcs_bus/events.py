@@ -183,7 +183,8 @@ class Quota(Event, frozen=True, kw_only=True):
 
     Of processes that no interceptor holds to a quota the driver tells: `enforced` is false then,
     `container` empty where nobody can say which it is, and a fact without processes is the end. It
-    is false as well while a Pod's processes account for a card in two ledgers at once.
+    is false as well while a Pod's processes account for a card in two ledgers at once, or one of
+    them cannot be kept to its share of the card's time.
     """
 
     pod_uid: PodName

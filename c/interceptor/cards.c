@@ -11,24 +11,17 @@
 #include "config.h"
 #include "seldom.h"
 
-static HCS_SELDOM int look_up(struct hcs_cards *cards, int number) {
-    int position = hcs_config()->enforced ? cards->find(number) : -1;
-    position = position < HCS_WIRE_DEVICES_MAX ? position : -1;
-    unsigned char known = position >= 0 ? (unsigned char)position + 2 : 1;
-    __atomic_store_n(&cards->known[number], known, __ATOMIC_RELAXED);
-    return position;
-}
-
-int hcs_cards_position(struct hcs_cards *cards, int number) {
+HCS_SELDOM int hcs_cards_look_up(struct hcs_cards *cards, int number) {
     if (number < 0 || number >= HCS_CARDS_MAX) {
         return -1;
     }
-    unsigned char known = __atomic_load_n(&cards->known[number], __ATOMIC_RELAXED);
-    int position = known != 0 ? (int)known - 2 : look_up(cards, number);
-    if (position < 0) {
-        hcs_missed(); /* it may be one of ours all the same */
+    int position = hcs_config()->enforced ? cards->find(number) : -1;
+    if (position >= 0 && position < HCS_WIRE_DEVICES_MAX) {
+        __atomic_store_n(&cards->places[number], position + 1, __ATOMIC_RELAXED);
+        return position;
     }
-    return position;
+    hcs_missed(); /* it may be one of ours all the same */
+    return -1;
 }
 
 static const char *without_type(const char *id) {

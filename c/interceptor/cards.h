@@ -11,12 +11,19 @@
 
 struct hcs_cards {
     int (*find)(int number);             /* the position, or -1 */
-    unsigned char known[HCS_CARDS_MAX]; /* 0: not looked up yet; 1: none; else 2 + position */
+    unsigned char places[HCS_CARDS_MAX]; /* 1 + position; 0: not known */
 };
 
 /* The position of a card; -1: unknown, or there is no quota at all. Whoever takes memory of such a
  * card is not held to the quota (hcs_missed). */
-int hcs_cards_position(struct hcs_cards *cards, int number);
+int hcs_cards_look_up(struct hcs_cards *cards, int number);
+static inline int hcs_cards_position(struct hcs_cards *cards, int number) {
+    unsigned char place = 0;
+    if ((unsigned)number < HCS_CARDS_MAX) {
+        place = __atomic_load_n(&cards->places[number], __ATOMIC_RELAXED);
+    }
+    return place != 0 ? place - 1 : hcs_cards_look_up(cards, number);
+}
 
 /* For `find`: the position that the entry of this place in a variable's list means, -1 when it
  * means none. Entries are numbers, or ids as in HCS_DEVICES. Without the variable: the number.

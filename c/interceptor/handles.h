@@ -5,7 +5,7 @@
  * imported from another process is not known here, so it is charged to that process alone.
  *
  * What happens to it when the card is reset only HIP's source tells: there it ends. Elsewhere it is
- * taken to go on, as CUDA's does: whoever resets a card and keeps the memory must not have it twice.
+ * taken to go on, as CUDA's does: who resets a card and keeps the memory must not have it twice.
  */
 #ifndef HCS_HANDLES_H
 #define HCS_HANDLES_H

@@ -25,7 +25,7 @@ const struct hcs_library hcs_cuda_library = {{"libcuda.so.1"}};
 
 HCS_CALLED(cuCtxGetCurrent);
 HCS_CALLED(cuCtxGetDevice);
-HCS_CALLED(cuDeviceGetUuid);
+HCS_CALLED(cuDeviceGetUuid_v2);
 HCS_CALLED(cuDevicePrimaryCtxGetState);
 
 /* "5ec0ffee-..." as NVML writes it, without the "GPU-" or "MIG-" in front. */
@@ -37,9 +37,10 @@ static void format_uuid(const unsigned char uuid[UUID_BYTES], char text[37]) {
 }
 
 /* CUDA_VISIBLE_DEVICES may hide and reorder cards inside the container, so an ordinal alone does
- * not name one: the UUID does. Without ids, or with one we were not told, the ordinal must do. */
+ * not name one: the UUID does, also a slice's (MIG), which only the second form tells. Without ids,
+ * or with one we were not told, the ordinal must do. */
 static int find_card(int device) {
-    int (*get_uuid)(unsigned char *, int) = hcs_real(&find_cuDeviceGetUuid);
+    int (*get_uuid)(unsigned char *, int) = hcs_real(&find_cuDeviceGetUuid_v2);
     unsigned char uuid[UUID_BYTES];
     char text[37];
     if (get_uuid == NULL || get_uuid(uuid, device) != CUDA_SUCCESS) {
@@ -234,9 +235,12 @@ HCS_AFTER(cuCtxCreate_v3,
           (context, affinities, count, flags, device), context_made(*context));
 HCS_AFTER(cuCtxCreate_v4, (void **context, void *parameters, unsigned flags, int device),
           (context, parameters, flags, device), context_made(*context));
-HCS_AROUND(cuCtxDestroy_v2, (void *context), (context), unsigned number = context_ending(context),
-           made_ended(context);
-           context_ended(number));
+#define ENDS_CONTEXT(FUNCTION)                                                                    \
+    HCS_AROUND(FUNCTION, (void *context), (context), unsigned number = context_ending(context),   \
+               made_ended(context);                                                               \
+               context_ended(number))
+ENDS_CONTEXT(cuCtxDestroy);
+ENDS_CONTEXT(cuCtxDestroy_v2);
 
 static void remember_primary(int device, void *context) {
     if (device >= 0 && device < HCS_CARDS_MAX) {

@@ -82,6 +82,7 @@ static const struct entry {
     {"cuCtxCreate", 3020, 0, "cuCtxCreate_v2"},
     {"cuCtxCreate", 2000, 0, "cuCtxCreate"},
     {"cuCtxDestroy", 4000, 0, "cuCtxDestroy_v2"},
+    {"cuCtxDestroy", 2000, 0, "cuCtxDestroy"},
     {"cuDevicePrimaryCtxRetain", 7000, 0, "cuDevicePrimaryCtxRetain"},
     {"cuDevicePrimaryCtxRelease", 11000, 0, "cuDevicePrimaryCtxRelease_v2"},
     {"cuDevicePrimaryCtxRelease", 7000, 0, "cuDevicePrimaryCtxRelease"},

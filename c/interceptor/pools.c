@@ -31,7 +31,6 @@ bool hcs_pools_charged;
 /* What the parent has stays the parent's. */
 static void after_fork_in_child(void) {
     memset(&lock, 0, sizeof lock);
-    memset(pools, 0, pools_used * sizeof *pools);
     memset(&owners, 0, sizeof owners);
     pools_used = 0;
     hcs_pools_charged = false;

@@ -244,6 +244,8 @@ HCS_EXPORT CUresult cuCtxDestroy_v2(CUcontext context) {
     return CUDA_SUCCESS;
 }
 
+HCS_EXPORT CUresult cuCtxDestroy(CUcontext context) { return cuCtxDestroy_v2(context); }
+
 HCS_EXPORT CUresult cuCtxSetCurrent(CUcontext context) {
     if (owner == 0 || owner != getpid()) {
         return CUDA_ERROR_NOT_INITIALIZED;

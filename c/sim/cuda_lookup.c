@@ -36,6 +36,7 @@ static const struct {
     {"cuCtxCreate", 3020, 0, cuCtxCreate_v2},
     {"cuCtxCreate", 2000, 0, cuCtxCreate},
     {"cuCtxDestroy", 4000, 0, cuCtxDestroy_v2},
+    {"cuCtxDestroy", 2000, 0, cuCtxDestroy},
     {"cuCtxSetCurrent", 4000, 0, cuCtxSetCurrent},
     {"cuCtxPushCurrent", 4000, 0, cuCtxPushCurrent_v2},
     {"cuCtxPopCurrent", 4000, 0, cuCtxPopCurrent_v2},

@@ -55,6 +55,18 @@ HCS_EXPORT hipError_t hipSetDevice(int device) {
     return hipSuccess;
 }
 
+static __thread hipError_t last_error;
+
+hipError_t hcs_hip_answer(hipError_t result) { return last_error = result; }
+
+HCS_EXPORT hipError_t hipPeekAtLastError(void) { return last_error; }
+
+HCS_EXPORT hipError_t hipGetLastError(void) {
+    hipError_t result = last_error;
+    last_error = hipSuccess;
+    return result;
+}
+
 HCS_EXPORT hipError_t hipDeviceReset(void) {
     hcs_sim_blocks_free_context(current());
     hcs_sim_pools_reset(current());

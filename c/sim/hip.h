@@ -18,6 +18,10 @@ enum {
     hipErrorInvalidDevice = 101,
 };
 
+/* Keep a call's result as the thread's last error: successes, too, as HIP did before ROCm 6. (Only
+ * where a test looks: launches, events, pools.) */
+hipError_t hcs_hip_answer(hipError_t result);
+
 struct dim3 {
     uint32_t x, y, z;
 };
@@ -176,6 +180,8 @@ hipError_t hipEventRecord(void *event, void *stream);
 hipError_t hipEventQuery(void *event);
 hipError_t hipEventSynchronize(void *event);
 hipError_t hipEventElapsedTime(float *milliseconds, void *start, void *end);
+hipError_t hipGetLastError(void);
+hipError_t hipPeekAtLastError(void);
 hipError_t hipLaunchKernel(const void *function, struct dim3 grid, struct dim3 block,
                            void **parameters, size_t shared_bytes, void *stream);
 hipError_t hipModuleLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,

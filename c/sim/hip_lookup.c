@@ -84,6 +84,8 @@ static const struct {
     ENTRY(hipEventQuery),
     ENTRY(hipEventSynchronize),
     ENTRY(hipEventElapsedTime),
+    ENTRY(hipGetLastError),
+    ENTRY(hipPeekAtLastError),
     ENTRY(hipLaunchKernel),
     ENTRY(hipModuleLaunchKernel),
     ENTRY(hipLaunchKernel_spt),

@@ -35,7 +35,7 @@ HCS_EXPORT hipError_t hipMemPoolCreate(void **pool, const struct memory_location
 HCS_EXPORT hipError_t hipMemPoolDestroy(void *pool) { return done(hcs_sim_pool_destroy(pool)); }
 
 HCS_EXPORT hipError_t hipMemPoolGetAttribute(void *pool, int attribute, void *value) {
-    return done(hcs_sim_pool_attribute(pool, attribute, value));
+    return hcs_hip_answer(done(hcs_sim_pool_attribute(pool, attribute, value)));
 }
 
 HCS_EXPORT hipError_t hipMemPoolSetAttribute(void *pool, int attribute, void *value) {
@@ -63,8 +63,7 @@ static bool is_captured(void *stream) {
 }
 
 /* What is stream-ordered happens at once: nothing here takes time. */
-HCS_EXPORT hipError_t hipMallocFromPoolAsync(void **pointer, size_t bytes, void *pool,
-                                             void *stream) {
+static hipError_t from_pool(void **pointer, size_t bytes, void *pool, void *stream) {
     if (hcs_hip_card() == NULL || pool == NULL || pointer == NULL) {
         return hipErrorInvalidValue;
     }
@@ -78,6 +77,11 @@ HCS_EXPORT hipError_t hipMallocFromPoolAsync(void **pointer, size_t bytes, void 
     uint64_t address = hcs_sim_pool_allocate(pool, rounded);
     *pointer = address != 0 ? (void *)(uintptr_t)address : *pointer;
     return address != 0 ? hipSuccess : hipErrorOutOfMemory;
+}
+
+HCS_EXPORT hipError_t hipMallocFromPoolAsync(void **pointer, size_t bytes, void *pool,
+                                             void *stream) {
+    return hcs_hip_answer(from_pool(pointer, bytes, pool, stream));
 }
 
 HCS_EXPORT hipError_t hipMallocAsync(void **pointer, size_t bytes, void *stream) {

@@ -32,17 +32,20 @@ HCS_EXPORT hipError_t hipEventCreateWithFlags(void **event, unsigned flags) {
 }
 HCS_EXPORT hipError_t hipEventDestroy(void *event) { return hcs_sim_event_destroy(event); }
 HCS_EXPORT hipError_t hipEventRecord(void *event, void *stream) {
-    ON_CARD(hcs_sim_event_record(card, event, stream));
+    ON_CARD(hcs_hip_answer(hcs_sim_event_record(card, event, stream)));
 }
-HCS_EXPORT hipError_t hipEventQuery(void *event) { return hcs_sim_event_query(event); }
+HCS_EXPORT hipError_t hipEventQuery(void *event) {
+    return hcs_hip_answer(hcs_sim_event_query(event));
+}
 HCS_EXPORT hipError_t hipEventElapsedTime(float *milliseconds, void *start, void *end) {
-    return hcs_sim_event_elapsed(milliseconds, start, end);
+    return hcs_hip_answer(hcs_sim_event_elapsed(milliseconds, start, end));
 }
 
 HCS_EXPORT hipError_t hipLaunchKernel(const void *function, struct dim3 grid, struct dim3 block,
                                       void **parameters, size_t shared_bytes, void *stream) {
     (void)function, (void)block, (void)parameters, (void)shared_bytes;
-    ON_CARD(hcs_sim_kernel_launch(card, stream, (uint64_t)grid.x * grid.y * grid.z));
+    uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
+    ON_CARD(hcs_hip_answer(hcs_sim_kernel_launch(card, stream, blocks)));
 }
 
 HCS_EXPORT hipError_t hipModuleLaunchKernel(void *function, unsigned grid_x, unsigned grid_y,

@@ -275,6 +275,35 @@ def test_a_reset_context_begins_anew(rig: Rig, runtime: str) -> None:
     assert use.at_most(SHARE)
 
 
+LAST_ERROR = """
+import ctypes
+hip = ctypes.CDLL("libamdhip64.so")
+def launch(blocks):
+    sizes = [ctypes.c_uint(blocks)] + [ctypes.c_uint(1)] * 5 + [ctypes.c_uint(0)]
+    return hip.hipModuleLaunchKernel(None, *sizes, None, None, None)
+assert hip.hipInit(0) == hip.hipSetDevice(0) == launch(1) == 0
+refused = launch(0)
+assert refused == hip.hipPeekAtLastError() == hip.hipGetLastError() != 0
+assert launch(1) == hip.hipGetLastError() == 0
+block = ctypes.c_void_p()
+assert hip.hipMallocAsync(ctypes.byref(block), ctypes.c_size_t(2**31), None) == 2
+assert hip.hipGetLastError() == 2
+"""
+
+
+@pytest.mark.parametrize("preload", [{}, {"LD_PRELOAD": ""}])
+def test_the_last_error_is_the_programs_own(rig: Rig, preload: dict[str, str]) -> None:
+    settings = {"HCS_COMPUTE_SHARE": str(SHARE), "HCS_VRAM_QUOTA": str(4096 * MIB)}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", LAST_ERROR],
+        env=rig.environment(**settings, **preload),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("share", ["", str(SHARE)])
 @pytest.mark.parametrize("runtime", KINDS)
 def test_a_stream_ends_with_its_context(rig: Rig, runtime: str, share: str) -> None:

@@ -48,7 +48,6 @@ ANOTHERS = {("cuGraphInstantiate", "12000"): ("cuGraphInstantiateWithFlags", "11
 OLD = {
     "cuArray3DCreate",
     "cuArrayCreate",
-    "cuCtxDestroy",
     "cuDeviceTotalMem",
     "cuMemAlloc",
     "cuMemAllocPitch",

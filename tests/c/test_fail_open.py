@@ -156,13 +156,11 @@ def test_a_limit_on_the_size_of_files_lets_the_application_run(rig: Rig) -> None
 def test_a_runtime_of_an_unknown_version_runs_as_if_we_were_not_there(
     rig: Rig, runtime: str, known: str, unknown: str, settings: dict[str, str]
 ) -> None:
-    library = (
-        (SIMULATED / known).read_bytes().replace(*(f"\0{n}\0".encode() for n in (known, unknown)))
-    )
-    (rig.directory / unknown).write_bytes(library)
+    names = (f"\0{known}\0".encode(), f"\0{unknown}\0".encode())
+    (rig.directory / unknown).write_bytes((SIMULATED / known).read_bytes().replace(*names))
     program = rig.programs / f"{runtime}_of_unknown_version"
     linked = (rig.programs / f"{runtime}_linked").read_bytes()
-    program.write_bytes(linked.replace(*(f"\0{n}\0".encode() for n in (known, unknown))))
+    program.write_bytes(linked.replace(*names))
     program.chmod(0o755)
     where = {"LD_LIBRARY_PATH": f"{rig.directory}:{SIMULATED}", "HCS_DEBUG": "1"}
     with rig.run(program.name, **where, **settings) as running:

@@ -104,7 +104,8 @@ def test_releasing_a_handle_that_is_mapped_gives_nothing_back(rig: Rig, runtime:
         *(("cuda_linked", f"new_context_{which}_form") for which in ("first", "second", "third")),
     ],
 )
-def test_a_context_takes_its_memory_with_it(rig: Rig, form: str, act: str) -> None:
+@pytest.mark.parametrize("end", ["destroy_context", "destroy_context_first_form"])
+def test_a_context_takes_its_memory_with_it(rig: Rig, form: str, act: str, end: str) -> None:
     with rig.run(form, HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as program:
         program.begin()
         assert program.ask(f"alloc {MIB}")[0] == 0  # the primary context's
@@ -117,7 +118,7 @@ def test_a_context_takes_its_memory_with_it(rig: Rig, form: str, act: str) -> No
         program.ask("kind physical")
         assert program.ask(f"alloc {2 * MIB}")[0] == 0
         assert rig.account()["used"] == 2 * BLOCK_BYTES + 35 * MIB
-        assert program.ask("extra destroy_context") == [0]
+        assert program.ask(f"extra {end}") == [0]
         assert rig.account()["used"] == 35 * MIB
 
 

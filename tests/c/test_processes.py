@@ -4,11 +4,13 @@ import random
 import stat
 import subprocess
 import uuid
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from tests.support.interceptor import (
+    ACL_PADDING_BYTES,
     CUDA_OUT_OF_MEMORY,
     MIB,
     PROGRAMS,
@@ -115,15 +117,31 @@ def test_a_forked_child_has_its_own_charge(rig: Rig) -> None:
         assert other.ask(f"alloc {48 * MIB}")[0] == 0
 
 
-def test_a_fork_after_allocating_leaves_the_charge_with_the_parent(rig: Rig) -> None:
-    with rig.run("acl_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as parent:
-        parent.begin().ask(f"alloc {MIB - 32}")
+@pytest.mark.parametrize(
+    ("runtime", "kind"),
+    [
+        *product(("acl", "rt"), ("classic", "mapped", "pool")),
+        *product(("hip",), ("classic", "mapped", "async", "graph_node")),
+        *product(("cndrv",), ("classic", "async", "made_pool")),
+    ],
+)
+def test_a_fork_after_allocating_leaves_the_charge_with_the_parent(
+    rig: Rig, runtime: str, kind: str
+) -> None:
+    with rig.run(f"{runtime}_linked", HCS_VRAM_QUOTA=str(QUOTA_BYTES)) as parent:
+        parent.begin().ask(f"kind {kind}")
+        assert parent.ask(f"alloc {2 * MIB - ACL_PADDING_BYTES}")[0] == 0
+        parents = rig.account()["used"]
+        assert parents > 0
         parent.ask("fork")
+        parent.ask("kind classic")
+        assert parent.ask(f"alloc {4 * MIB - ACL_PADDING_BYTES}")[0] == 0
+        both = rig.account()["used"]
+        assert (both > parents, rig.account()["slots"]) == (True, 2)
         # The child frees what it never had: the runtime may do so, the books do not change.
+        parent.ask(f"kind {kind}")
         parent.ask("free 0")
-        assert rig.account()["used"] == MIB
-        parent.ask(f"alloc {2 * MIB - 32}")
-        assert (rig.account()["used"], rig.account()["slots"]) == (3 * MIB, 2)
+        assert rig.account()["used"] == both
 
 
 def test_the_first_process_sets_the_quota_while_it_lives(rig: Rig) -> None:

@@ -6,6 +6,7 @@ environment is a program's alone until it executes another; so the last that eac
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from tests.support.launch_kinds import KINDS
 UMASK = 0o027  # nobody's default
 SIGNALS = ("SigBlk", "SigIgn", "SigCgt")
 C_LIBRARYS_SIGNALS = 0b11 << 31  # 32 and 33: it catches them itself, from the first thread on
+ALL_SIGNALS = (1 << 64) - 1
+NEVER_BLOCKED = 1 << signal.SIGKILL - 1 | 1 << signal.SIGSTOP - 1
 PATIENCE_S = 20.0
 
 
@@ -81,6 +84,17 @@ def kept(pid: int) -> dict[str, int | Path]:
     return {"umask": int(lines["Umask"], 8), "cwd": cwd, **signals}
 
 
+def reporters_mask(pid: int) -> int:
+    """Return the signals that the thread of ours blocks: they are all meant for others."""
+    (thread,) = (
+        of
+        for of in Path(f"/proc/{pid}/task").iterdir()
+        if (of / "comm").read_text() == "hcs-report\n"
+    )
+    (line,) = (of for of in (thread / "status").read_text().splitlines() if "SigBlk" in of)
+    return int(line.split()[1], 16)
+
+
 def environment(pid: int) -> bytes:
     """Return the environment that a process was executed with."""
     return Path(f"/proc/{pid}/environ").read_bytes()
@@ -121,6 +135,7 @@ def test_who_allocates_keeps_what_is_its_own(rig: Rig, runtime: str, who: str) -
         allocate(program)
         agent.wait_for_a_process()
         assert kept(parent) == kept(pid) == before
+        assert ~reporters_mask(pid) & ALL_SIGNALS == C_LIBRARYS_SIGNALS | NEVER_BLOCKED
         assert program.ask("exec") == [0]
         assert program.ask("stop") == [0]
         assert (kept(pid), environment(pid)) == (before, given)

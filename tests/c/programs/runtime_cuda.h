@@ -10,6 +10,7 @@
     X(cuDevicePrimaryCtxReset, (int))                                                              \
     X(cuDevicePrimaryCtxReset_v2, (int))                                                           \
     X(cuCtxCreate_v4, (void **, void *, unsigned, int))                                            \
+    X(cuCtxDestroy, (void *))                                                                      \
     X(cuCtxDestroy_v2, (void *))                                                                   \
     X(cuCtxSetCurrent, (void *))                                                                   \
     X(cuCtxGetCurrent, (void **))                                                                  \
@@ -331,6 +332,10 @@ static int destroy_context(void) {
     void *context;
     return cuCtxGetCurrent(&context) || cuCtxDestroy_v2(context);
 }
+static int destroy_context_first_form(void) {
+    void *context;
+    return cuCtxGetCurrent(&context) || cuCtxDestroy(context);
+}
 static int release_primary(void) { return cuDevicePrimaryCtxRelease_v2(current_device); }
 static int release_primary_first_form(void) { return cuDevicePrimaryCtxRelease(current_device); }
 static int synchronize(void) { return cuCtxSynchronize(); }
@@ -429,6 +434,7 @@ static const struct extra extras[] = {
     {"launch_again", launch_again},
     {"new_context", new_context},
     {"destroy_context", destroy_context},
+    {"destroy_context_first_form", destroy_context_first_form},
     {"release_primary", release_primary},
     {"release_primary_first_form", release_primary_first_form},
     {"reset_primary", reset_primary},
