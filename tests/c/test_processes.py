@@ -150,7 +150,7 @@ def test_a_fork_after_allocating_leaves_the_charge_with_the_parent(
 
 
 FULL = 'mount -t tmpfs -o size=16k none /dev/shm && exec "$0"'
-ROOM_AGAIN = "mount -o remount,size=64m /dev/shm".split()
+ROOM_AGAIN = "mount -o remount,size=64m /dev/shm"
 
 
 @contextmanager
@@ -177,7 +177,7 @@ def test_who_comes_when_there_is_room_again_finds_the_ledger_of_those_before(rig
         with running(rig, "unshare", "--mount", "sh", "-c", FULL, program, **container) as first:
             assert first.begin().ask(f"alloc {48 * MIB}")[0] == 0
             there = ("nsenter", "--mount", f"--target={first.process.pid}")
-            subprocess.run([*there, *ROOM_AGAIN], check=True)
+            subprocess.run([*there, "sh", "-c", ROOM_AGAIN], check=True)
             with running(rig, *there, program, **container) as second:
                 assert second.begin().ask(f"alloc {48 * MIB}")[0] == CUDA_OUT_OF_MEMORY
                 assert second.ask(f"alloc {16 * MIB}")[0] == 0
