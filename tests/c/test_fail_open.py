@@ -14,7 +14,6 @@ from tests.support.interceptor import (
     INTERCEPTOR,
     MIB,
     SIMULATED,
-    Program,
     Rig,
     compile_c,
 )
@@ -129,15 +128,8 @@ def test_an_unwritable_place_for_the_ledger_lets_the_application_run(rig: Rig) -
 def test_a_limit_on_the_size_of_files_lets_the_application_run(rig: Rig) -> None:
     with rig.run("cuda_linked") as program:  # the simulated card has a file, too
         program.begin().ask("alloc 1")
-    small = ("/bin/sh", "-c", 'ulimit -f 8 && exec "$0"', str(rig.programs / "cuda_linked"))
-    with subprocess.Popen(
-        small,
-        env=rig.environment(HCS_VRAM_QUOTA=str(MIB)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        program = Program(process)
+    small = ("/bin/sh", "-c", 'ulimit -f 8 && exec "$0"')
+    with rig.run("cuda_linked", behind=small, HCS_VRAM_QUOTA=str(MIB)) as program:
         assert program.begin().ask(f"alloc {2 * MIB}")[0] == 0
         assert program.close() == 0
 

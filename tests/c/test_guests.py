@@ -13,7 +13,6 @@ from tests.support.interceptor import (
     POD_UID,
     PROGRAMS,
     RUNTIMES,
-    Program,
     Rig,
     compile_c,
     link,
@@ -72,30 +71,20 @@ def test_any_number_of_pools_stays_within_the_quota(rig: Rig, guests: Path) -> N
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_an_executed_program_finds_its_place_whatever_its_addresses(rig: Rig, runtime: str) -> None:
     # Without random addresses the program after the exec is taken for the one before.
+    alike = ("setarch", "--addr-no-randomize")
     quota = {"HCS_VRAM_QUOTA": str(64 * MIB), "HCS_DEVICES": "any"}
-    command = ("setarch", "--addr-no-randomize", str(rig.programs / f"{runtime}_linked"))
     with (
         rig.run(f"{runtime}_linked", **quota) as before,
-        subprocess.Popen(
-            command,
-            env=rig.environment(**quota),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process,
+        rig.run(f"{runtime}_linked", behind=alike, **quota) as program,
     ):
-        try:
-            assert before.begin().ask(f"alloc {32 * MIB - ACL_PADDING_BYTES}")[0] == 0
-            program = Program(process)
-            assert program.ask("exec") == [0]  # from now on all of them begin alike
-            assert program.begin().ask(f"alloc {16 * MIB - ACL_PADDING_BYTES}")[0] == 0
-            before.kill()
-            deadline = time.monotonic() + PATIENCE_S
-            while rig.account()["used"] > 16 * MIB:  # its place is free for whoever comes next
-                assert program.ask("info")[0] == 0
-                assert time.monotonic() < deadline
-            assert program.ask("exec") == [0]
-            assert program.begin().ask("alloc 1")[0] == 0
-            assert 0 < rig.account()["used"] <= MIB
-        finally:
-            process.kill()
+        assert before.begin().ask(f"alloc {32 * MIB - ACL_PADDING_BYTES}")[0] == 0
+        assert program.ask("exec") == [0]  # from now on all of them begin alike
+        assert program.begin().ask(f"alloc {16 * MIB - ACL_PADDING_BYTES}")[0] == 0
+        before.kill()
+        deadline = time.monotonic() + PATIENCE_S
+        while rig.account()["used"] > 16 * MIB:  # its place is free for whoever comes next
+            assert program.ask("info")[0] == 0
+            assert time.monotonic() < deadline
+        assert program.ask("exec") == [0]
+        assert program.begin().ask("alloc 1")[0] == 0
+        assert 0 < rig.account()["used"] <= MIB

@@ -5,8 +5,6 @@ import random
 import stat
 import subprocess
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from tests.support.interceptor import (
     MIB,
     PROGRAMS,
     SOURCES,
-    Program,
     Rig,
     compile_c,
 )
@@ -149,36 +146,25 @@ def test_a_fork_after_allocating_leaves_the_charge_with_the_parent(
         assert rig.account()["used"] == both
 
 
-FULL = 'mount -t tmpfs -o size=16k none /dev/shm && exec "$0"'
-ROOM_AGAIN = "mount -o remount,size=64m /dev/shm"
-
-
-@contextmanager
-def running(rig: Rig, *command: str | Path, **settings: str) -> Iterator[Program]:
-    """Run `commands` by way of another program."""
-    with subprocess.Popen(
-        command,
-        env=rig.environment(HCS_VRAM_QUOTA=str(QUOTA_BYTES), **settings),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield Program(process)
-        finally:
-            process.kill()
+FULL = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=16k none /dev/shm && exec "$0"')
+ROOM_AGAIN = ("sh", "-c", "mount -o remount,size=64m /dev/shm")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
 def test_who_comes_when_there_is_room_again_finds_the_ledger_of_those_before(rig: Rig) -> None:
-    program, pod_uid = rig.programs / "cuda_linked", str(uuid.uuid4())
-    container = {"HCS_LEDGER": "", "HCS_POD_UID": pod_uid, "HCS_CONTAINER": "trainer"}
+    pod_uid = str(uuid.uuid4())
+    rig.settings = {
+        "HCS_VRAM_QUOTA": str(QUOTA_BYTES),
+        "HCS_LEDGER": "",
+        "HCS_POD_UID": pod_uid,
+        "HCS_CONTAINER": "trainer",
+    }
     try:
-        with running(rig, "unshare", "--mount", "sh", "-c", FULL, program, **container) as first:
+        with rig.run("cuda_linked", behind=FULL) as first:
             assert first.begin().ask(f"alloc {48 * MIB}")[0] == 0
             there = ("nsenter", "--mount", f"--target={first.process.pid}")
-            subprocess.run([*there, "sh", "-c", ROOM_AGAIN], check=True)
-            with running(rig, *there, program, **container) as second:
+            subprocess.run([*there, *ROOM_AGAIN], check=True)
+            with rig.run("cuda_linked", behind=there) as second:
                 assert second.begin().ask(f"alloc {48 * MIB}")[0] == CUDA_OUT_OF_MEMORY
                 assert second.ask(f"alloc {16 * MIB}")[0] == 0
     finally:

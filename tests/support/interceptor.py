@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -244,15 +244,18 @@ class Rig:
         }
 
     @contextmanager
-    def run(self, name: str, **settings: str) -> Iterator[Program]:
-        """Run `commands` in one of its forms, such as "cuda_linked" or "acl_ctypes"."""
+    def run(self, name: str, *, behind: Sequence[str] = (), **settings: str) -> Iterator[Program]:
+        """Run `commands` in one of its forms, such as "cuda_linked" or "acl_ctypes".
+
+        `behind` is a command that executes the one which is put at its end.
+        """
         runtime, _, way = name.partition("_")
         script = [sys.executable, "-I", str(PROGRAMS / "commands.py"), runtime]
         command = script if way == "ctypes" else [str(self.programs / name)]
         with (
             (self.directory / "stderr").open("a") as stderr,
             subprocess.Popen(
-                command,
+                [*behind, *command],
                 env=self.environment(**settings),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
