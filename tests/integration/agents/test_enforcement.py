@@ -16,6 +16,7 @@ from hcs_agents.simulation.sysfs import tree_of
 from hcs_bus.events import Quota
 from hcs_bus.names import DeviceId, PodUid, Vendor
 from tests.support.interceptor import (
+    ACL_PADDING_BYTES,
     CARDS,
     GPUS,
     MIB,
@@ -67,8 +68,8 @@ def test_the_driver_lists_who_holds_memory_of_which_card(runtime: str, rig: Rig)
         rig.run(way, **NO_PRELOAD) as second,
     ):
         assert detector.processes() == []
-        first.begin(0).ask(f"alloc {ON_CARD}")
-        second.begin(1).ask(f"alloc {2 * ON_CARD}")
+        first.begin(0).ask(f"alloc {ON_CARD - ACL_PADDING_BYTES}")
+        second.begin(1).ask(f"alloc {2 * ON_CARD - ACL_PADDING_BYTES}")
         listed = {(one.device_id, one.pid): one.used_bytes or 0 for one in detector.processes()}
         assert listed.keys() == {
             (first_card, first.process.pid),
