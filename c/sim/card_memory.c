@@ -37,12 +37,19 @@ static struct hcs_sim_card_memory *map_file(void) {
     return mapping == MAP_FAILED ? NULL : mapping;
 }
 
+/* The name goes last: whoever is killed in here leaves a dead process's entry, to be cleared anew,
+ * and never one that nobody owns and that still counts. */
+static void clear_if_dead(struct hcs_sim_process_memory *process) {
+    if (process->process != 0 && !hcs_process_lives(process->process)) {
+        memset(process->used_bytes, 0, sizeof process->used_bytes);
+        __atomic_store_n(&process->process, 0, __ATOMIC_RELEASE);
+    }
+}
+
 static struct hcs_sim_process_memory *find_slot(void) {
     for (unsigned i = 0; i < HCS_SIM_PROCESSES_MAX; i++) {
         struct hcs_sim_process_memory *process = &memory->processes[i];
-        if (process->process != 0 && !hcs_process_lives(process->process)) {
-            memset(process, 0, sizeof *process);
-        }
+        clear_if_dead(process);
         if (process->process == 0) {
             process->process = hcs_process_self();
             memory->processes_used = i < memory->processes_used ? memory->processes_used : i + 1;
@@ -87,10 +94,7 @@ static uint64_t total(unsigned card) {
 
 static void forget_the_dead(void) {
     for (unsigned i = 0; i < memory->processes_used; i++) {
-        struct hcs_sim_process_memory *process = &memory->processes[i];
-        if (process->process != 0 && !hcs_process_lives(process->process)) {
-            memset(process, 0, sizeof *process);
-        }
+        clear_if_dead(&memory->processes[i]);
     }
 }
 

@@ -24,7 +24,7 @@ MakeNode = Callable[[str], ScenarioFile]
 
 PREFIXES = {
     Vendor.NVIDIA: "nvml",
-    Vendor.HUAWEI: "dcmi_",
+    Vendor.HUAWEI: "dcmi",  # and dcmiv2, of newer chips
     Vendor.HYGON: "rsmi_",
     Vendor.CAMBRICON: "cndev",
     Vendor.MTHREADS: "mtml",
